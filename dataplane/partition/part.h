@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MR_PARTITION_PART_H
+#define MR_PARTITION_PART_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/lblock.h"
+#include "base/list.h"
+#include "base/uuid.h"
+#include "storage/storage.h"
+
+/*
+ * The partition: an ordered, immutable log of record batches (DESIGN S9). A pure core: operations, storage
+ * completions and the time go in; storage requests and finished operations come out. Owned by one
+ * shard; every call is made by its thread.
+ *
+ *   part_start(op) ──► validate, place in log blocks, assign offsets ──► st_req (append)
+ *   part_stored(st_req) ──► high watermark moves ──► finished appends, waits
+ *
+ * Offsets:  log_start_offset <= high_watermark <= log_end_offset. The high watermark is the end of
+ * what is on stable storage; nothing at or above it is ever given to a consumer. One append request per partition is
+ * at the storage at a time; what comes meanwhile is gathered into the next one (group commit).
+ */
+
+struct part_config {
+	int32_t max_message_bytes; /* max.message.bytes */
+	uint64_t segment_bytes;    /* segment.bytes */
+	int64_t segment_ms;        /* segment.ms */
+	bool log_append_time;      /* message.timestamp.type */
+	bool compacted;            /* cleanup.policy has compact */
+	int64_t timestamp_before_max_ms;
+	int64_t timestamp_after_max_ms;
+};
+
+/* What the partitions of one shard share. Set up by the shard; no partition owns it. */
+struct part_env {
+	struct lblock_pool *blocks;
+	struct list free_reqs; /* struct st_req.node; the supply of storage requests */
+	struct list cached;    /* struct lblock.cache_node: durable blocks, least recently added first */
+	struct batch_scratch *scratch; /* for decompression while validating (kafka/batch.h) */
+	uint64_t cached_blocks;
+};
+
+enum part_op_kind {
+	PART_APPEND,
+	PART_FETCH,
+	PART_WAIT, /* finishes when the high watermark is above `wait.offset`, or by part_cancel */
+	PART_LIST, /* ListOffsets */
+};
+
+/*
+ * One operation on one partition. The asker owns it; the core borrows it from part_start until it
+ * comes out finished. It may travel between shards inside a message.
+ */
+struct part_op {
+	struct list node;
+	enum part_op_kind kind;
+	uint32_t part_id; /* for routing: dense id in the metadata image */
+	int16_t error;    /* result: Kafka error code (kafka/errcode.h) */
+	void *user;       /* the asker's */
+	struct part *part; /* set by part_start */
+	int32_t current_leader_epoch; /* -1: no check (KIP-320) */
+	union {
+		struct {
+			const uint8_t *data; /* one record batch, borrowed until it is finished; copied at part_start
+			                        when there is room */
+			uint32_t len;
+			/* results */
+			int64_t base_offset;
+			int64_t last_offset;
+			int64_t log_append_time_ms; /* -1 unless LogAppendTime */
+			int64_t log_start_offset;
+			int32_t bad_record;        /* index for record_errors, -1: none */
+			const char *error_message; /* static text or NULL */
+		} append;
+		struct {
+			int64_t offset;
+			uint32_t max_bytes;
+			bool at_least_one; /* return the first batch even when larger than max_bytes */
+			/* results; the span holds references, to be given back by part_release */
+			struct lspan span;
+			int64_t high_watermark;
+			int64_t last_stable_offset;
+			int64_t log_start_offset;
+		} fetch;
+		struct {
+			int64_t offset;
+		} wait;
+		struct {
+			int64_t timestamp; /* -1 latest, -2 earliest, -3 max timestamp, -4 earliest local, or >= 0 */
+			/* results; -1 when there is none */
+			int64_t offset;
+			int64_t record_timestamp;
+			int32_t leader_epoch;
+		} list;
+	};
+};
+
+/* What a call of the core gives back: move both lists out before the next call, or let them gather. */
+struct part_out {
+	struct list done;  /* struct part_op.node: finished, the asker's again */
+	struct list store; /* struct st_req.node: to be pushed to the partition's worker, in order */
+};
+
+static inline void part_out_init(struct part_out *o)
+{
+	list_init(&o->done);
+	list_init(&o->store);
+}
+
+enum part_state {
+	PART_OPENING, /* waits for ST_OPEN; operations queue up */
+	PART_LEADER,  /* serves */
+	PART_OFFLINE, /* its directory failed: KAFKA_STORAGE_ERROR to all */
+	PART_CLOSING, /* refuses new operations; in flight ones finish */
+};
+
+struct part {
+	enum part_state state;
+	uint32_t part_id;
+	uint16_t worker;
+	int32_t leader_epoch;
+	struct part_env *env;
+	struct part_config config;
+	struct st_log *log;
+	int64_t log_start_offset;
+	int64_t high_watermark;
+	int64_t log_end_offset;
+
+	/* the active segment */
+	int64_t segment;       /* base offset */
+	uint64_t segment_pos;  /* bytes placed in it */
+	int64_t segment_ms;    /* wall clock of its first append; -1 when empty */
+	struct lblock *tail;   /* block that holds segment_pos (NULL: none loaded or at a block boundary) */
+	bool tail_loading;
+
+	/* appended and not yet durable: [high_watermark, log_end_offset) */
+	struct list appends;   /* part_op, in offset order */
+	struct list stalled;   /* part_op that wait for blocks, requests, the tail or the opening, in order */
+	bool append_in_flight;
+	struct list spans;     /* gathered, not yet asked for; see append.c */
+
+	struct list waits;     /* part_op PART_WAIT */
+	struct list reads;     /* part_op at the storage */
+
+	/* cached blocks of this partition, by position; see fetch.c */
+	struct list cache;
+	uint32_t reqs_out;     /* st_reqs not yet returned */
+};
+
+/* A partition that waits for its log. The core keeps env. */
+void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t worker,
+	const struct part_config *config, int32_t leader_epoch);
+/* New values take effect for later appends. */
+void part_configure(struct part *p, const struct part_config *config);
+/* The answer to ST_OPEN (borrowed). Starts what had queued up. */
+void part_opened(struct part *p, const struct st_req *r, int64_t now_ms, struct part_out *out);
+/* Starts an operation. It comes out in out->done at once or after a later call. */
+void part_start(struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
+/* An answered st_req that came from this core; it goes back to env->free_reqs. */
+void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out);
+/* Retries what is stalled for blocks or requests; after part_release or at each turn under pressure. */
+void part_kick(struct part *p, int64_t now_ms, struct part_out *out);
+/* Ends a PART_WAIT that is not finished yet: it comes out in out->done. Harmless otherwise. */
+void part_cancel(struct part *p, struct part_op *op, struct part_out *out);
+/* Gives back the references of a finished fetch. */
+void part_release(struct part_env *env, struct lspan span);
+/* No new operations: they, and the stalled ones and waits, end with `error`. True once nothing is in flight. */
+bool part_close(struct part *p, int16_t error, struct part_out *out);
+/* Drops all cached blocks; only after part_close returned true. */
+void part_fini(struct part *p);
+/* Makes up to n blocks free by evicting durable cached blocks, oldest first. Returns how many became free. */
+uint32_t part_env_evict(struct part_env *env, uint32_t n);
+/* True while operations are stalled for want of memory: the shard stops reading from its connections. */
+static inline bool part_is_stalled(const struct part *p)
+{
+	return !list_empty(&p->stalled);
+}
+/* CHECKs the invariants (docs/INVARIANTS.md); in tests and the simulator after every step. */
+void part_check(const struct part *p);
+
+#endif
