@@ -8,8 +8,8 @@
 #include <isa-l/crc.h>
 
 /*
- * CRC-32C (Castagnoli, RFC 3720 B.4), as Kafka's record batch and our own formats use it. Start with
- * crc = 0; feed the result back in to go on over more bytes.
+ * CRC-32C (Castagnoli, RFC 3720 B.4), as Kafka's record batch and our own formats use it. Start
+ * with crc = 0; feed the result back in to go on over more bytes.
  */
 static inline uint32_t crc32c(uint32_t crc, const void *p, size_t len)
 {

@@ -10,28 +10,29 @@
 
 /*
  * Log blocks: the one memory for NIC, log and disk (DESIGN D6). The broker has one region of
- * them, registered with io_uring and, on the dpdk transport, taken from the DPDK heap; each shard has
- * a pool over its share. A block is the image of LBLOCK_SIZE bytes of a segment file, at the same
- * alignment, so that whole pages go to disk and to the wire from here without a copy.
+ * them, registered with io_uring and, on the dpdk transport, taken from the DPDK heap; each shard
+ * has a pool over its share. A block is the image of LBLOCK_SIZE bytes of a segment file, at the
+ * same alignment, so that whole pages go to disk and to the wire from here without a copy.
  *
  * A block belongs to one shard. `refs` is a plain count: only the owning shard's thread touches it.
- * Others (the storage worker, a session on another shard) hold a block only while they hold a message
- * on whose behalf the owner has taken a reference.
+ * Others (the storage worker, a session on another shard) hold a block only while they hold a
+ * message on whose behalf the owner has taken a reference.
  */
 #define LBLOCK_SIZE 16384u
 #define LBLOCK_NO_BATCH UINT32_MAX
 
 struct lblock {
-	uint8_t *data;       /* LBLOCK_SIZE bytes, 4096-aligned */
+	uint8_t *data;	     /* LBLOCK_SIZE bytes, 4096-aligned */
 	struct lblock *next; /* following block of the same segment, or free list */
 	uint32_t refs;
-	uint32_t index;         /* position in the pool */
-	uint64_t file_pos;      /* of data[0] in the segment; a multiple of LBLOCK_SIZE */
-	int64_t segment;        /* base offset of the segment */
-	uint32_t first_batch;   /* offset in data of the first batch that begins here, or LBLOCK_NO_BATCH */
-	int64_t first_offset;   /* its base offset */
+	uint32_t index;		/* position in the pool */
+	uint64_t file_pos;	/* of data[0] in the segment; a multiple of LBLOCK_SIZE */
+	int64_t segment;	/* base offset of the segment */
+	uint32_t first_batch;	/* offset in data of the first batch that begins here, or
+				   LBLOCK_NO_BATCH */
+	int64_t first_offset;	/* its base offset */
 	struct list cache_node; /* owner's use: order of eviction */
-	void *owner;            /* owner's use: the partition */
+	void *owner;		/* owner's use: the partition */
 };
 
 struct lblock_pool {
@@ -59,7 +60,8 @@ static inline void lblock_ref(struct lblock *b)
 /* Drops a reference; the last one returns the block to its pool. */
 void lblock_unref(struct lblock_pool *p, struct lblock *b);
 
-/* `len` bytes that begin at `off` in `first` and go on along `next`. A value: it holds no references. */
+/* `len` bytes that begin at `off` in `first` and go on along `next`. A value: it holds no
+ * references. */
 struct lspan {
 	struct lblock *first;
 	uint32_t off;

@@ -8,7 +8,8 @@
 
 #include "base/check.h"
 
-/* EXC(no mutable file-scope data): the process has one stderr; written once before threads start. */
+/* EXC(no mutable file-scope data): the process has one stderr; written once before threads start.
+ */
 static enum log_level log_min_level = LOG_LV_INFO;
 
 void log_set_level(enum log_level level)

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /*
- * The only way between threads: a bounded single-producer single-consumer ring of pointers (rte_ring
- * on own memory, so it works without EAL). What is pushed changes owner whole: the producer does not
- * touch it again until it comes back by another ring.
+ * The only way between threads: a bounded single-producer single-consumer ring of pointers
+ * (rte_ring on own memory, so it works without EAL). What is pushed changes owner whole: the
+ * producer does not touch it again until it comes back by another ring.
  */
 struct ring;
 
@@ -31,7 +31,7 @@ uint32_t ring_count(const struct ring *r);
  * waker_notify after its pushes: it costs a system call only when the sleeper is armed.
  */
 struct waker {
-	int fd;     /* eventfd, non-blocking */
+	int fd;	    /* eventfd, non-blocking */
 	int asleep; /* accessed atomically */
 };
 

@@ -19,12 +19,16 @@ void wheel_timer_init(struct wheel_timer *t)
 	list_init(&t->node);
 	t->deadline_ns = 0;
 	t->tick = 0;
+	t->armed = false;
 }
 
-/* Level l holds what is due within 64^(l+1) ticks; beyond the last level waits at its far end. */
-static void wheel_link(struct wheel *w, struct wheel_timer *t)
+/*
+ * Level l holds what is due within 64^(l+1) ticks; beyond the last level waits at its far end. The
+ * timer goes to the slot of `earliest` when it is due before that.
+ */
+static void wheel_link(struct wheel *w, struct wheel_timer *t, uint64_t earliest)
 {
-	uint64_t at = t->tick <= w->now_tick ? w->now_tick + 1 : t->tick;
+	uint64_t at = max_of(t->tick, earliest);
 	uint64_t delta = at - w->now_tick;
 	unsigned level = 0;
 	while (level < WHEEL_LEVELS - 1 && delta >= 1ull << (LEVEL_BITS * (level + 1)))
@@ -40,19 +44,21 @@ void wheel_arm(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ns)
 	wheel_cancel(w, t);
 	t->deadline_ns = deadline_ns;
 	t->tick = deadline_ns / w->tick_ns + (deadline_ns % w->tick_ns != 0);
-	wheel_link(w, t);
+	t->armed = true;
+	wheel_link(w, t, w->now_tick + 1);
 	w->armed++;
 }
 
 void wheel_cancel(struct wheel *w, struct wheel_timer *t)
 {
-	if (!list_linked(&t->node))
-		return;
 	list_remove(&t->node);
-	w->armed--;
+	if (t->armed)
+		w->armed--;
+	t->armed = false;
 }
 
-/* Re-links the slot of `level` that now_tick has just entered: its timers now belong further down. */
+/* Re-links the slot of `level` that now_tick has just entered: its timers now belong further down,
+ * some of them to this very tick, whose slot of level 0 has not been taken yet. */
 static void wheel_cascade(struct wheel *w, unsigned level)
 {
 	struct list *slot = &w->slots[level][(w->now_tick >> (LEVEL_BITS * level)) & SLOT_MASK];
@@ -60,10 +66,8 @@ static void wheel_cascade(struct wheel *w, unsigned level)
 	list_init(&moved);
 	list_splice(&moved, slot);
 	struct list *n;
-	w->now_tick--; /* what is due at this very tick must land in this tick's slot, not the next */
 	while ((n = list_pop_front(&moved)))
-		wheel_link(w, list_entry(n, struct wheel_timer, node));
-	w->now_tick++;
+		wheel_link(w, list_entry(n, struct wheel_timer, node), w->now_tick);
 }
 
 void wheel_advance(struct wheel *w, uint64_t now_ns, struct list *fired)
@@ -82,6 +86,7 @@ void wheel_advance(struct wheel *w, uint64_t now_ns, struct list *fired)
 		struct list *n;
 		while ((n = list_pop_front(slot))) {
 			w->armed--;
+			list_entry(n, struct wheel_timer, node)->armed = false;
 			list_push_back(fired, n);
 		}
 	}

@@ -8,9 +8,9 @@
 #include "base/list.h"
 
 /*
- * Hashed hierarchical timer wheel, one per owner thread, given the time by its caller. Four levels of
- * 64 slots; tick length in nanoseconds is set at init. A timer never fires early; it fires at the
- * first wheel_advance at or after its deadline rounded up to the tick.
+ * Hashed hierarchical timer wheel, one per owner thread, given the time by its caller. Four levels
+ * of 64 slots; tick length in nanoseconds is set at init. A timer never fires early; it fires at
+ * the first wheel_advance at or after its deadline rounded up to the tick.
  */
 #define WHEEL_LEVELS 4
 #define WHEEL_SLOTS 64
@@ -19,6 +19,7 @@ struct wheel_timer {
 	struct list node;
 	uint64_t deadline_ns; /* as asked for */
 	uint64_t tick;
+	bool armed; /* in the wheel; false when idle and when on a list of fired timers */
 };
 
 struct wheel {
@@ -32,15 +33,20 @@ void wheel_init(struct wheel *w, uint64_t now_ns, uint64_t tick_ns);
 void wheel_timer_init(struct wheel_timer *t);
 /* Arms (or re-arms) t. The wheel borrows t until it fires or is cancelled. */
 void wheel_arm(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ns);
-/* Harmless when t is not armed. */
+/* Takes t out of the wheel, or off the list of fired timers that it waits on. Harmless otherwise.
+ */
 void wheel_cancel(struct wheel *w, struct wheel_timer *t);
 static inline bool wheel_timer_armed(const struct wheel_timer *t)
 {
-	return list_linked(&t->node);
+	return t->armed;
 }
-/* Moves the time on and appends every timer that is due to `fired` (unarmed again; in tick order). */
+/* Moves the time on and appends every timer that is due to `fired` (unarmed again; in tick order).
+ */
 void wheel_advance(struct wheel *w, uint64_t now_ns, struct list *fired);
-/* A time at or before the next deadline, never later; UINT64_MAX when nothing is armed. */
+/*
+ * When to call wheel_advance next: never after the time at which a timer would fire, maybe before
+ * it (a cascade). UINT64_MAX when nothing is armed.
+ */
 uint64_t wheel_next_ns(const struct wheel *w);
 
 #endif
