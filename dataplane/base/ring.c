@@ -11,6 +11,8 @@
 #include <rte_config.h>
 #include <rte_ring.h>
 
+#include "base/check.h"
+
 struct ring {
 	struct rte_ring *r;
 };
@@ -54,12 +56,17 @@ uint32_t ring_pop(struct ring *ring, void **out, uint32_t max)
 
 bool ring_is_empty(const struct ring *ring)
 {
-	return rte_ring_empty(ring->r) != 0;
+	return ring_count(ring) == 0;
 }
 
+/* rte_ring_count reads the tails as plain variables: a data race by C's rules. The other side may
+ * move between the two loads, so the difference is bounded by hand. */
 uint32_t ring_count(const struct ring *ring)
 {
-	return rte_ring_count(ring->r);
+	const struct rte_ring *r = ring->r;
+	uint32_t popped = __atomic_load_n(&r->cons.tail, __ATOMIC_ACQUIRE);
+	uint32_t pushed = __atomic_load_n(&r->prod.tail, __ATOMIC_ACQUIRE);
+	return min_of((pushed - popped) & r->mask, r->capacity);
 }
 
 int waker_init(struct waker *w)
