@@ -22,7 +22,9 @@ __attribute__((noreturn, cold)) void check_failed(const char *file, int line, co
 #define DCHECK(cond) ((void)sizeof(cond))
 #endif
 
+#ifndef container_of /* DPDK has the same one */
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#endif
 #define array_size(a) (sizeof(a) / sizeof((a)[0]))
 #define min_of(a, b) ((a) < (b) ? (a) : (b))
 #define max_of(a, b) ((a) > (b) ? (a) : (b))
