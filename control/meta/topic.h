@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MR_META_TOPIC_H
+#define MR_META_TOPIC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/uuid.h"
+#include "control/config/config.h"
+#include "kafka/image.h"
+
+/*
+ * The topic table: which topics exist, with how many partitions and which settings. PURE:
+ * randomness (topic ids) and everything else comes from outside. Owned by the control thread. The
+ * table allocates with malloc; a function that runs out of memory leaves the table as it was.
+ */
+
+#define TOPIC_OFFSETS "__consumer_offsets"
+/* Partitions that one CreateTopics request may ask for (Kafka: KAFKA-19760). */
+#define TOPIC_REQUEST_MAX_PARTITIONS 10000
+#define TOPIC_ERROR_MAX 320
+
+/* Types of topic settings. */
+enum topic_setting_type {
+	TOPIC_SET_INT,	/* integer within min..max */
+	TOPIC_SET_BOOL, /* true or false */
+	TOPIC_SET_ENUM, /* one of choices */
+	TOPIC_SET_LIST, /* comma separated list out of choices */
+	TOPIC_SET_REAL, /* 0 to 1 */
+	TOPIC_SET_TEXT, /* anything */
+};
+
+/* One setting that a topic can have. */
+struct topic_setting_desc {
+	const char *name;
+	enum topic_setting_type type;
+	const char *def; /* Kafka's default, as text */
+	int64_t min;
+	int64_t max;
+	const char *choices; /* a|b|c */
+	int broker_key;	     /* enum config_key that gives the default; -1: none */
+};
+
+/* All of them, in order of name. */
+const struct topic_setting_desc *topic_settings(uint32_t *count);
+
+/* A setting given for one topic. */
+struct topic_setting {
+	const struct topic_setting_desc *desc;
+	char *value; /* the table's */
+};
+
+struct topic {
+	char name[IMAGE_TOPIC_NAME_MAX + 1];
+	struct uuid id;
+	bool internal;
+	int32_t partition_count;
+	uint32_t *part_ids; /* dense ids in the image, kept for the topic's life; the table's */
+	uint32_t setting_count;
+	struct topic_setting *settings; /* the table's */
+};
+
+struct topics {
+	uint32_t count;
+	uint32_t size;
+	struct topic **v; /* in order of name */
+	/* part_id -> in use; ids freed by a delete stay taken until topics_reclaim */
+	uint8_t *id_state;
+	uint32_t id_limit;
+	uint32_t id_size;
+};
+
+void topics_init(struct topics *t);
+void topics_fini(struct topics *t);
+/* NULL: no such topic. Borrowed until the next change. */
+const struct topic *topics_find(const struct topics *t, struct kstr name);
+const struct topic *topics_find_id(const struct topics *t, const struct uuid *id);
+
+/* One setting as a request gives it; borrowed. A null value means the default. */
+struct topic_setting_arg {
+	struct kstr name;
+	struct kstr value;
+};
+
+/* Replicas of one partition, as CreateTopics may give them; borrowed. */
+struct topic_assignment {
+	int32_t partition;
+	const int32_t *brokers;
+	int32_t broker_count;
+};
+
+/* What is to be created; borrowed. */
+struct topic_spec {
+	struct kstr name;
+	int32_t partitions;  /* -1: num.partitions */
+	int16_t replication; /* -1: default.replication.factor */
+	const struct topic_assignment *assignments;
+	int32_t assignment_count;
+	const struct topic_setting_arg *settings;
+	int32_t setting_count;
+	struct uuid id; /* fresh and random */
+	bool internal;	/* made by the broker itself: names that begin with __ are allowed to it */
+};
+
+/*
+ * Whether the topic could be created: KE_NONE, or Kafka's error code with a sentence in err (at
+ * most TOPIC_ERROR_MAX): INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS,
+ * INVALID_REPLICATION_FACTOR, INVALID_REPLICA_ASSIGNMENT, INVALID_CONFIG, INVALID_REQUEST,
+ * POLICY_VIOLATION. cfg gives defaults and this broker's id; it is borrowed.
+ */
+int16_t topics_validate(const struct topics *t, const struct config *cfg,
+	const struct topic_spec *spec, char *err, size_t err_size);
+/* topics_validate, then adds the topic. Also UNKNOWN_SERVER_ERROR when memory is short. */
+int16_t topics_create(struct topics *t, const struct config *cfg, const struct topic_spec *spec,
+	char *err, size_t err_size);
+/* Partitions that the topic would get. */
+int32_t topic_spec_partitions(const struct topic_spec *spec, const struct config *cfg);
+/* Takes the topic out: KE_NONE or UNKNOWN_TOPIC_OR_PARTITION. Its part ids stay taken. */
+int16_t topics_delete(struct topics *t, struct kstr name);
+/* Part ids of deleted topics may be used again: no shard serves an image that has them. Call only
+   when every shard serves an image built after the last topics_delete. */
+void topics_reclaim(struct topics *t);
+/* For loading: adds a topic with its part ids as they were. 0; -1 when it does not fit the table
+ * (name or id twice, part id taken, memory). Copies. */
+int topics_restore(struct topics *t, const struct topic *topic);
+
+/* What the data path looks at, from the topic's settings and the broker's defaults. */
+struct image_topic_config topic_image_config(const struct topic *topic, const struct config *cfg);
+
+/* ConfigSource on the wire. */
+enum topic_setting_source {
+	TOPIC_SRC_TOPIC = 1,
+	TOPIC_SRC_STATIC_BROKER = 4,
+	TOPIC_SRC_DEFAULT = 5,
+};
+/* The effective value of one setting as text into out (cut to size), and where it comes from. */
+enum topic_setting_source topic_setting_value(const struct topic_setting *given,
+	uint32_t given_count, const struct topic_setting_desc *desc, const struct config *cfg,
+	char *out, size_t size);
+
+#endif
