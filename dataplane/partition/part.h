@@ -57,15 +57,19 @@ struct part_op {
 	struct list node;
 	enum part_op_kind kind;
 	uint32_t part_id; /* for routing: dense id in the metadata image */
+	uint16_t shard;   /* for routing: the owner, by the image */
 	int16_t error;    /* result: Kafka error code (kafka/errcode.h) */
 	void *user;       /* the asker's */
 	struct part *part; /* set by part_start */
 	int32_t current_leader_epoch; /* -1: no check (KIP-320) */
+	bool active;        /* the core's: started and not finished */
+	struct st_req *req; /* the core's: what it waits for at the storage */
 	union {
 		struct {
 			const uint8_t *data; /* one record batch, borrowed until it is finished; copied at part_start
 			                        when there is room */
 			uint32_t len;
+			bool no_zstd; /* Produce before version 7 */
 			/* results */
 			int64_t base_offset;
 			int64_t last_offset;
@@ -78,6 +82,7 @@ struct part_op {
 			int64_t offset;
 			uint32_t max_bytes;
 			bool at_least_one; /* return the first batch even when larger than max_bytes */
+			uint32_t blocks;   /* the core's: that the first batch is known to need */
 			/* results; the span holds references, to be given back by part_release */
 			struct lspan span;
 			int64_t high_watermark;
@@ -97,7 +102,10 @@ struct part_op {
 	};
 };
 
-/* What a call of the core gives back: move both lists out before the next call, or let them gather. */
+/*
+ * What a call of the core gives back: move both lists out before the next call, or let them gather.
+ * Every st_req in `store` has user = its struct part and worker = the part's worker; the shard sets asker.
+ */
 struct part_out {
 	struct list done;  /* struct part_op.node: finished, the asker's again */
 	struct list store; /* struct st_req.node: to be pushed to the partition's worker, in order */
@@ -116,10 +124,18 @@ enum part_state {
 	PART_CLOSING, /* refuses new operations; in flight ones finish */
 };
 
+/*
+ *   OPENING ──ST_OPEN: OK──► LEADER ──storage failed──► OFFLINE
+ *      │                       │                          │
+ *      └──────────┬────────────┴──────────────────────────┘
+ *                 └─part_close─► CLOSING
+ * (a failed ST_OPEN leads from OPENING to OFFLINE)
+ */
 struct part {
 	enum part_state state;
 	uint32_t part_id;
 	uint16_t worker;
+	int16_t close_error; /* CLOSING: what new operations are told */
 	int32_t leader_epoch;
 	struct part_env *env;
 	struct part_config config;
@@ -128,25 +144,32 @@ struct part {
 	int64_t high_watermark;
 	int64_t log_end_offset;
 
-	/* the active segment */
-	int64_t segment;       /* base offset */
+	/* where the next batch is placed */
+	int64_t segment;       /* base offset of the active segment */
 	uint64_t segment_pos;  /* bytes placed in it */
 	int64_t segment_ms;    /* wall clock of its first append; -1 when empty */
-	struct lblock *tail;   /* block that holds segment_pos (NULL: none loaded or at a block boundary) */
-	bool tail_loading;
+	struct lblock *tail;   /* block that holds segment_pos (NULL: not loaded, or at a block boundary) */
+	struct lblock *tail_loading; /* block given to ST_TAIL, which comes back filled */
 
-	/* appended and not yet durable: [high_watermark, log_end_offset) */
-	struct list appends;   /* part_op, in offset order */
-	struct list stalled;   /* part_op that wait for blocks, requests, the tail or the opening, in order */
-	bool append_in_flight;
-	struct list spans;     /* gathered, not yet asked for; see append.c */
+	/* end of what is durable; the position of the high watermark */
+	int64_t durable_segment;
+	uint64_t durable_pos;
+	int64_t durable_ms; /* wall clock of the first append of that segment, or a little later */
 
-	struct list waits;     /* part_op PART_WAIT */
-	struct list reads;     /* part_op at the storage */
+	/* placed and not yet durable: [high_watermark, log_end_offset) */
+	struct list appends;        /* part_op, in offset order */
+	struct st_req *append_req;  /* at the storage; NULL: none */
+	struct list runs;           /* st_req (append) still gathering, in offset order; one per segment */
 
-	/* cached blocks of this partition, by position; see fetch.c */
-	struct list cache;
-	uint32_t reqs_out;     /* st_reqs not yet returned */
+	struct list stalled;        /* part_op that wait for blocks, requests, the tail or the opening */
+	uint32_t stalled_appends;   /* how many of them are appends */
+	struct list waits;          /* part_op PART_WAIT */
+	struct list reads;          /* part_op at the storage: cold fetches, lookups */
+	uint32_t reqs_out;          /* st_reqs at the storage */
+
+	/* blocks of the log's end that are in memory, each with one reference; see cache.c */
+	struct lblock *first, *last;
+	uint64_t first_seq, next_seq;
 };
 
 /* A partition that waits for its log. The core keeps env. */
@@ -158,11 +181,14 @@ void part_configure(struct part *p, const struct part_config *config);
 void part_opened(struct part *p, const struct st_req *r, int64_t now_ms, struct part_out *out);
 /* Starts an operation. It comes out in out->done at once or after a later call. */
 void part_start(struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
-/* An answered st_req that came from this core; it goes back to env->free_reqs. */
+/*
+ * An answered st_req that came from this core (its `user` is the partition); it goes back to
+ * env->free_reqs.
+ */
 void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out);
 /* Retries what is stalled for blocks or requests; after part_release or at each turn under pressure. */
 void part_kick(struct part *p, int64_t now_ms, struct part_out *out);
-/* Ends a PART_WAIT that is not finished yet: it comes out in out->done. Harmless otherwise. */
+/* Ends a PART_WAIT that is not finished yet: it comes out in out->done, error 0. Harmless otherwise. */
 void part_cancel(struct part *p, struct part_op *op, struct part_out *out);
 /* Gives back the references of a finished fetch. */
 void part_release(struct part_env *env, struct lspan span);
@@ -170,7 +196,10 @@ void part_release(struct part_env *env, struct lspan span);
 bool part_close(struct part *p, int16_t error, struct part_out *out);
 /* Drops all cached blocks; only after part_close returned true. */
 void part_fini(struct part *p);
-/* Makes up to n blocks free by evicting durable cached blocks, oldest first. Returns how many became free. */
+/*
+ * Makes up to n blocks free by evicting durable cached blocks, oldest first. Returns how many became
+ * free. A block that a fetch has pinned leaves the cache too, and becomes free by part_release.
+ */
 uint32_t part_env_evict(struct part_env *env, uint32_t n);
 /* True while operations are stalled for want of memory: the shard stops reading from its connections. */
 static inline bool part_is_stalled(const struct part *p)

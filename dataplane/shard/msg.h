@@ -19,25 +19,29 @@
  */
 
 enum msg_kind {
-	/* shard or control -> owning shard: one partition operation (`op`); back when it is finished. A
-	   finished fetch pins blocks of the owning shard: its asker sends MSG_RELEASE when it is done. */
+	/* shard or control -> owning shard: one partition operation (`op`); back when it is
+	   finished. A finished fetch pins blocks of the owning shard: its asker sends MSG_RELEASE
+	   when it is done. */
 	MSG_PART_OP,
-	/* asker -> owning shard: end a PART_WAIT that was sent before (`cancel`). Answered. The wait itself
-	   comes back as well, before or after; the asker keeps it alive until both are back. */
+	/* asker -> owning shard: end a PART_WAIT that was sent before (`cancel`). Answered. The
+	   wait itself comes back as well, before or after; the asker keeps it alive until both are
+	   back. */
 	MSG_PART_CANCEL,
 	/* asker -> owning shard: references of a finished fetch (`release`). Answered. */
 	MSG_RELEASE,
-	/* shard -> control: a whole request of a control-plane API (`request`); back with the response. */
+	/* shard -> control: a whole request of a control-plane API (`request`); back with the
+	   response. */
 	MSG_REQUEST,
-	/* shard -> control: create these topics if auto.create.topics.enable (`wanted`); back when every
-	   shard has the image that holds the outcome. */
+	/* shard -> control: create these topics if auto.create.topics.enable (`wanted`); back when
+	   every shard has the image that holds the outcome. */
 	MSG_TOPICS_WANTED,
-	/* control -> shard: a new metadata image (`image`); back when the shard serves by it: partitions
-	   that are new to it are open, those that are gone are closed and deleted. The image stays
-	   control's; the shard lets go of the one before when it answers. */
+	/* control -> shard: a new metadata image (`image`); back when the shard serves by it:
+	   partitions that are new to it are open, those that are gone are closed and deleted. The
+	   image stays control's; the shard lets go of the one before when it answers. */
 	MSG_IMAGE,
-	/* control -> shard: finish (`stop`): close the listener and all connections, finish what is in
-	   flight; back when nothing is left. The shard's thread ends after it has sent the answer. */
+	/* control -> shard: finish (`stop`): close the listener and all connections, finish what is
+	   in flight; back when nothing is left. The shard's thread ends after it has sent the
+	   answer. */
 	MSG_STOP,
 };
 
@@ -47,12 +51,17 @@ struct msg_buf {
 	uint32_t len;
 };
 
+/* Where an operation is, for its asker. */
+enum msg_stage { MSG_NEW, MSG_OUT, MSG_BACK };
+
 struct msg {
-	struct list node; /* the holder's */
+	struct list node;  /* the holder's */
+	struct list asker; /* the first owner's: to find what it has sent out */
 	enum msg_kind kind;
 	uint16_t from; /* node to answer to */
 	bool answer;
-	void *user; /* the first owner's */
+	enum msg_stage stage; /* the first owner's */
+	void *user;	      /* the first owner's */
 	union {
 		struct part_op op;
 		struct {
@@ -66,18 +75,20 @@ struct msg {
 			int16_t api_key;
 			int16_t api_version;
 			int32_t correlation_id;
-			struct msg_buf frame;   /* the request as received, after its size; header included. Control
-			                           frees it (free) or leaves it for the shard to free on return. */
-			uint32_t body;          /* where the body begins in frame */
-			const char *client_id;  /* slice of frame; not terminated */
-			int32_t client_id_len;  /* -1: null */
-			char client_host[48];   /* the peer's address as text */
-			/* result: response body from the response header on, without the size field; p = NULL:
-			   close the connection */
+			struct msg_buf frame;  /* the request as received, after its size; header
+						  included. Control  frees it (free) or leaves it for
+						  the shard to free on return. */
+			uint32_t body;	       /* where the body begins in frame */
+			const char *client_id; /* slice of frame; not terminated */
+			int32_t client_id_len; /* -1: null */
+			char client_host[48];  /* the peer's address as text */
+			/* result: response body from the response header on, without the size
+			   field; p = NULL: close the connection */
 			struct msg_buf response;
 		} request;
 		struct {
-			struct msg_buf names; /* NUL-terminated names, one after the other; malloc, the shard's */
+			struct msg_buf names; /* NUL-terminated names, one after the other; malloc,
+						 the shard's */
 			uint32_t count;
 		} wanted;
 		struct {
@@ -94,7 +105,7 @@ struct msg {
 
 /* All rings between the nodes; made by the composition root before the threads. */
 struct mesh {
-	uint16_t nodes; /* shards + 1; the last one is control */
+	uint16_t nodes;					   /* shards + 1; the last one is control */
 	struct ring *ring[MESH_MAX_NODES][MESH_MAX_NODES]; /* [from][to] */
 	struct waker *waker[MESH_MAX_NODES]; /* each node's own; set before the threads start */
 };
@@ -111,7 +122,7 @@ static inline uint16_t mesh_control(const struct mesh *m)
 struct mesh_port {
 	struct mesh *mesh;
 	uint16_t self;
-	uint64_t dirty;                     /* nodes to notify (bit per node; node 64 rides in dirty_last) */
+	uint64_t dirty; /* nodes to notify (bit per node; node 64 rides in dirty_last) */
 	bool dirty_last;
 	struct list backlog[MESH_MAX_NODES]; /* did not fit into the ring yet */
 	uint32_t backlog_count;

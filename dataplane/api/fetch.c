@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fetch (key 1). Reads the partitions in the order of the request, in groups whose limits together
+ * fit into what is left of max_bytes; when less than min_bytes came out, waits for a high watermark
+ * to move or for max_wait_ms, and reads again.
+ *
+ * No fetch sessions (KIP-227): every answer says session 0, which is how a broker declines them.
+ */
+#include "api/api.h"
+#include "base/clock.h"
+#include "kafka/errcode.h"
+#include "kafka/messages.h"
+
+#define FETCH_BY_ID 13
+#define FETCH_SESSION_FULL 0
+#define FETCH_SESSION_FINAL (-1)
+
+/* One partition of the request. */
+struct fetch_part {
+	const struct kp_fetch_request_partition *q;
+	struct kp_fetch_response_partition *out;
+	const struct image_partition *ip; /* NULL: refused */
+	struct part_op *op;
+};
+
+struct fetch_state {
+	struct kp_fetch_request req;
+	struct kp_fetch_response resp;
+	struct fetch_part *parts;
+	uint32_t part_count;
+	uint32_t next;	/* first partition not yet asked in this round */
+	uint32_t group; /* first partition of the group under way */
+	uint32_t bytes; /* read in this round */
+	uint32_t max_bytes;
+	uint64_t deadline_ns;
+	bool error;   /* a partition has one: answer at once */
+	bool waiting; /* the operations under way are waits */
+	bool last;    /* the deadline has passed: answer with what there is */
+};
+
+static uint32_t fetch_count(const struct kp_fetch_request *q)
+{
+	uint32_t n = 0;
+	for (int32_t i = 0; i < q->n_topics; i++)
+		n += (uint32_t)q->topics[i].n_partitions;
+	return n;
+}
+
+static bool fetch_layout_topic(struct api_req *r, struct fetch_state *st, int32_t i, uint32_t *n)
+{
+	const struct kp_fetch_request_topic *q = &st->req.topics[i];
+	struct kp_fetch_response_topic *t = &st->resp.topics[i];
+	bool by_id = r->hdr.version >= FETCH_BY_ID;
+	kp_default_fetch_response_topic(t);
+	t->name = q->name;
+	t->topic_id = q->topic_id;
+	t->n_partitions = q->n_partitions;
+	t->partitions =
+		arena_array(r->arena, (size_t)max_of(q->n_partitions, 1), sizeof(*t->partitions));
+	if (!t->partitions || !api_keep(r, &t->name))
+		return false;
+	const struct image_topic *topic = api_topic(r, by_id, q->name, &q->topic_id);
+	for (int32_t j = 0; j < q->n_partitions; j++) {
+		struct fetch_part *p = &st->parts[(*n)++];
+		p->q = &q->partitions[j];
+		p->out = &t->partitions[j];
+		kp_default_fetch_response_partition(p->out);
+		p->out->index = p->q->index;
+		p->ip = topic ? image_partition_at(topic, p->q->index) : NULL;
+		if (!p->ip) {
+			p->out->error_code = by_id && !topic ? KE_UNKNOWN_TOPIC_ID
+							     : KE_UNKNOWN_TOPIC_OR_PARTITION;
+			st->error = true;
+		}
+	}
+	return true;
+}
+
+static bool fetch_layout(struct api_req *r, struct fetch_state *st)
+{
+	kp_default_fetch_response(&st->resp);
+	st->part_count = fetch_count(&st->req);
+	st->parts = arena_array(r->arena, max_of(st->part_count, 1u), sizeof(*st->parts));
+	st->resp.n_topics = st->req.n_topics;
+	st->resp.topics = arena_array(
+		r->arena, (size_t)max_of(st->req.n_topics, 1), sizeof(*st->resp.topics));
+	if (!st->parts || !st->resp.topics)
+		return false;
+	uint32_t n = 0;
+	for (int32_t i = 0; i < st->req.n_topics; i++)
+		if (!fetch_layout_topic(r, st, i, &n))
+			return false;
+	return true;
+}
+
+static uint32_t fetch_part_limit(const struct api_req *r, const struct fetch_part *p)
+{
+	return (uint32_t)min_of(max_of(p->q->max_bytes, 0), r->limits->fetch_part_max_bytes);
+}
+
+/* Asks for the next group. True when there is something to wait for. */
+static bool fetch_ask_group(struct api_req *r, struct fetch_state *st)
+{
+	uint32_t left = st->max_bytes > st->bytes ? st->max_bytes - st->bytes : 0;
+	bool asked = false;
+	st->group = st->next;
+	for (; st->next < st->part_count; st->next++) {
+		struct fetch_part *p = &st->parts[st->next];
+		if (!p->ip)
+			continue;
+		uint32_t limit = fetch_part_limit(r, p);
+		if (asked && limit > left)
+			return true;
+		limit = min_of(limit, left);
+		p->op = api_op(r, PART_FETCH, p->ip);
+		if (!p->op) {
+			p->out->error_code = KE_KAFKA_STORAGE_ERROR;
+			st->error = true;
+			continue;
+		}
+		p->op->fetch.offset = p->q->fetch_offset;
+		p->op->fetch.max_bytes = limit;
+		p->op->fetch.at_least_one = st->bytes == 0; /* KIP-74 */
+		p->op->current_leader_epoch = p->q->current_leader_epoch;
+		left -= limit;
+		asked = true;
+	}
+	return asked;
+}
+
+/* Takes over one finished read. What does not fit into the response after all is given back. */
+static void fetch_take(struct api_req *r, struct fetch_state *st, struct fetch_part *p)
+{
+	struct part_op *op = p->op;
+	struct kp_fetch_response_partition *out = p->out;
+	out->error_code = op->error;
+	if (op->error != KE_NONE) {
+		st->error = true;
+		r->host->op_free(r->host, r, op);
+		p->op = NULL;
+		return;
+	}
+	out->high_watermark = op->fetch.high_watermark;
+	out->last_stable_offset = op->fetch.last_stable_offset;
+	out->log_start_offset = op->fetch.log_start_offset;
+	uint32_t len = op->fetch.span.len;
+	if (len == 0 || (st->bytes > 0 && len > op->fetch.max_bytes)) {
+		r->host->op_free(r->host, r, op);
+		p->op = NULL;
+		return;
+	}
+	st->bytes += len;
+	out->records = (struct krecords){.len = len, .span = op->fetch.span};
+}
+
+static void fetch_take_group(struct api_req *r, struct fetch_state *st)
+{
+	for (uint32_t i = st->group; i < st->next; i++)
+		if (st->parts[i].op)
+			fetch_take(r, st, &st->parts[i]);
+}
+
+/* Forgets this round's results, for the next one. */
+static void fetch_drop(struct api_req *r, struct fetch_state *st)
+{
+	for (uint32_t i = 0; i < st->part_count; i++) {
+		struct fetch_part *p = &st->parts[i];
+		if (p->op)
+			r->host->op_free(r->host, r, p->op);
+		p->op = NULL;
+		p->out->records = (struct krecords){0};
+	}
+	st->next = st->group = st->bytes = 0;
+}
+
+static enum api_step fetch_wait(struct api_req *r, struct fetch_state *st)
+{
+	fetch_drop(r, st);
+	for (uint32_t i = 0; i < st->part_count; i++) {
+		struct fetch_part *p = &st->parts[i];
+		if (!p->ip)
+			continue;
+		p->op = api_op(r, PART_WAIT, p->ip);
+		if (!p->op)
+			break; /* the others, and the deadline, will do */
+		p->op->wait.offset = p->out->high_watermark;
+	}
+	st->waiting = true;
+	r->wait_any = true;
+	r->deadline_ns = st->deadline_ns;
+	return API_WAIT;
+}
+
+/* After a group: the next one, or the answer, or a wait. */
+static enum api_step fetch_go_on(struct api_req *r, struct fetch_state *st)
+{
+	if (st->bytes < st->max_bytes && fetch_ask_group(r, st))
+		return API_WAIT;
+	bool enough = st->bytes >= (uint32_t)max_of(st->req.min_bytes, 0);
+	if (enough || st->error || st->last || st->part_count == 0 || r->now_ns >= st->deadline_ns)
+		return API_REPLY;
+	return fetch_wait(r, st);
+}
+
+static int16_t fetch_session_error(const struct kp_fetch_request *q)
+{
+	if (q->session_epoch == FETCH_SESSION_FULL || q->session_epoch == FETCH_SESSION_FINAL)
+		return KE_NONE;
+	return KE_FETCH_SESSION_ID_NOT_FOUND;
+}
+
+static enum api_step fetch_start(struct api_req *r)
+{
+	struct fetch_state *st = arena_alloc(r->arena, sizeof(*st));
+	if (!st)
+		return API_TOO_LARGE;
+	r->state = st;
+	int err = kp_decode_fetch_request(&r->body, r->hdr.version, &st->req, r->arena);
+	if (err != 0)
+		return api_decode_failed(err);
+	if (!fetch_layout(r, st))
+		return API_TOO_LARGE;
+	st->resp.error_code = fetch_session_error(&st->req);
+	if (st->resp.error_code != KE_NONE) {
+		st->resp.n_topics = 0;
+		return API_REPLY;
+	}
+	st->max_bytes = (uint32_t)min_of(max_of(st->req.max_bytes, 0), r->limits->fetch_max_bytes);
+	st->deadline_ns = r->now_ns + (uint64_t)max_of(st->req.max_wait_ms, 0) * NS_PER_MS;
+	return fetch_ask_group(r, st) ? API_WAIT : API_REPLY;
+}
+
+static enum api_step fetch_resume(struct api_req *r)
+{
+	struct fetch_state *st = r->state;
+	if (st->waiting) {
+		st->waiting = false;
+		st->last = r->now_ns >= st->deadline_ns;
+		fetch_drop(r, st);
+		return fetch_ask_group(r, st) ? API_WAIT : API_REPLY;
+	}
+	fetch_take_group(r, st);
+	return fetch_go_on(r, st);
+}
+
+static void fetch_encode(struct api_req *r, struct kwr *w)
+{
+	const struct fetch_state *st = r->state;
+	kp_encode_fetch_response(w, r->hdr.version, &st->resp);
+}
+
+const struct api_handler api_fetch_handler = {
+	.key = KP_FETCH,
+	.start = fetch_start,
+	.resume = fetch_resume,
+	.encode = fetch_encode,
+};

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shard's thread: all that it looks at, in one visible order. */
+#include "shard/shard.h"
+
+#include <stdlib.h>
+
+#include "shard/shard_int.h"
+
+#define SHARD_EVENTS 256
+#define SHARD_MESSAGES 256
+#define SHARD_TICK_NS (1 * NS_PER_MS)
+#define SHARD_HOUSEKEEPING_NS (1 * NS_PER_S)
+#define SHARD_SCRATCH (8u << 20) /* decompressed records of one batch */
+#define SHARD_MAX_MSGS (1u << 20)
+
+/* ---- making and unmaking ---- */
+
+static bool shard_alloc_store(struct shard *s)
+{
+	s->reqs = calloc(s->cfg.store_reqs, sizeof(*s->reqs));
+	if (!s->reqs)
+		return false;
+	for (uint32_t i = 0; i < s->cfg.store_reqs; i++)
+		list_push_back(&s->env.free_reqs, &s->reqs[i].node);
+	return true;
+}
+
+static bool shard_alloc_scratch(struct shard *s)
+{
+	s->scratch = calloc(1, sizeof(*s->scratch));
+	if (!s->scratch)
+		return false;
+	s->scratch->size = SHARD_SCRATCH;
+	s->scratch->buf = malloc(SHARD_SCRATCH);
+	s->scratch->codec = codec_open();
+	s->env.scratch = s->scratch;
+	return s->scratch->buf && s->scratch->codec;
+}
+
+struct shard *shard_create(const struct shard_config *cfg)
+{
+	struct shard *s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->cfg = *cfg;
+	s->net = cfg->net;
+	list_init(&s->env.free_reqs);
+	list_init(&s->env.cached);
+	s->env.blocks = &s->blocks;
+	part_out_init(&s->out);
+	list_init(&s->opening);
+	list_init(&s->closing);
+	list_init(&s->sessions);
+	list_init(&s->runnable);
+	bufs_init(&s->bufs, cfg->request_bytes);
+	slab_init(&s->session_slab, sizeof(struct session), 64, cfg->max_conns);
+	slab_init(&s->request_slab, sizeof(struct request), 16,
+		cfg->max_conns + SESSION_MAX_INFLIGHT * 64);
+	slab_init(&s->msgs, sizeof(struct msg), 64, SHARD_MAX_MSGS);
+	request_host_init(&s->host);
+	mesh_port_init(&s->port, cfg->mesh, cfg->index);
+	if (lblock_pool_init(&s->blocks, cfg->log_memory, cfg->log_bytes) != 0 ||
+		!shard_alloc_store(s) || !shard_alloc_scratch(s)) {
+		shard_destroy(s);
+		return NULL;
+	}
+	cfg->mesh->waker[cfg->index] = &s->net->waker;
+	for (uint16_t w = 0; w < cfg->worker_count; w++)
+		st_set_waker(cfg->workers[w], cfg->index, &s->net->waker);
+	return s;
+}
+
+void shard_destroy(struct shard *s)
+{
+	if (!s)
+		return;
+	if (!s->started && s->net)
+		net_fini(s->net);
+	topics_fini(s);
+	slab_fini(&s->msgs);
+	slab_fini(&s->request_slab);
+	slab_fini(&s->session_slab);
+	bufs_fini(&s->bufs);
+	if (s->scratch) {
+		codec_close(s->scratch->codec);
+		free(s->scratch->buf);
+		free(s->scratch);
+	}
+	free(s->reqs);
+	lblock_pool_fini(&s->blocks);
+	free(s);
+}
+
+const struct shard_metrics *shard_metrics_of(const struct shard *s)
+{
+	return &s->metrics;
+}
+
+/* ---- one turn ---- */
+
+static void shard_handle_event(struct shard *s, const struct net_event *ev)
+{
+	struct session *se = ev->user;
+	switch (ev->kind) {
+	case NET_EV_ACCEPTED:
+		session_accepted(s, ev);
+		return;
+	case NET_EV_DATA:
+		if (se && !se->closing)
+			session_data(se, ev->data.p, ev->data.len);
+		return;
+	case NET_EV_SENT:
+		session_sent(se, (struct request *)(uintptr_t)ev->sent.cookie);
+		return;
+	case NET_EV_CLOSED:
+		if (se)
+			session_closed(se);
+		return;
+	}
+}
+
+static uint32_t shard_poll_net(struct shard *s)
+{
+	struct net_event ev[SHARD_EVENTS];
+	uint32_t n = net_poll(s->net, s->now_ns, ev, SHARD_EVENTS);
+	for (uint32_t i = 0; i < n; i++) {
+		shard_handle_event(s, &ev[i]);
+		route_drain(s);
+	}
+	return n;
+}
+
+static uint32_t shard_poll_mesh(struct shard *s)
+{
+	struct msg *got[SHARD_MESSAGES];
+	uint32_t n = mesh_recv(&s->port, got, SHARD_MESSAGES);
+	for (uint32_t i = 0; i < n; i++) {
+		route_message(s, got[i]);
+		route_drain(s);
+	}
+	return n;
+}
+
+static void shard_run_timers(struct shard *s)
+{
+	struct list fired;
+	list_init(&fired);
+	wheel_advance(&s->wheel, s->now_ns, &fired);
+	struct list *n;
+	while ((n = list_pop_front(&fired))) {
+		struct wheel_timer *t = list_entry(n, struct wheel_timer, node);
+		request_timer_fired(container_of(t, struct request, timer));
+		route_drain(s);
+	}
+}
+
+/* Operations stalled for want of blocks: retried each turn; reading goes on when none is left. */
+static void shard_relieve(struct shard *s)
+{
+	if (!s->memory_short)
+		return;
+	bool still = false;
+	for (uint32_t i = 0; i < s->part_cap; i++) {
+		struct shard_part *sp = s->parts[i];
+		if (!sp || sp->part.state != PART_LEADER || !part_is_stalled(&sp->part))
+			continue;
+		part_kick(&sp->part, s->now_ms, &s->out);
+		still |= part_is_stalled(&sp->part);
+	}
+	route_drain(s);
+	s->memory_short = still;
+	if (!still || !s->pausing)
+		session_pause_all(s);
+	s->pausing = still;
+}
+
+static void shard_housekeeping(struct shard *s)
+{
+	if (s->now_ns < s->housekeeping_ns)
+		return;
+	s->housekeeping_ns = s->now_ns + SHARD_HOUSEKEEPING_NS;
+	if (s->cfg.conn_idle_ns > 0)
+		session_reap_idle(s);
+	metric_set(&s->metrics.log_blocks, s->blocks.count);
+	metric_set(&s->metrics.log_blocks_free, s->blocks.free_count);
+	metric_set(&s->metrics.request_memory_bytes, s->bufs.used);
+}
+
+/* MSG_STOP: no new connections, end of all sessions, then of all logs; then the answer. */
+static void shard_stop_turn(struct shard *s)
+{
+	if (!s->stop_msg)
+		return;
+	if (!s->stopping) {
+		s->stopping = true;
+		net_stop_listening(s->net);
+		list_for_each_safe (it, &s->sessions)
+			session_close(list_entry(it, struct session, node), true);
+	}
+	if (s->session_count > 0 || s->request_slab.used > 0)
+		return;
+	if (!topics_stop(s))
+		return;
+	route_drain(s);
+	struct msg *m = s->stop_msg;
+	s->stop_msg = NULL;
+	m->stop.clean = metric_get(&s->metrics.partitions_offline) == 0;
+	s->done = true;
+	mesh_answer(&s->port, m);
+}
+
+static uint32_t shard_turn(struct shard *s)
+{
+	s->now_ns = clock_mono_ns();
+	s->now_ms = clock_wall_ms();
+	uint32_t work = shard_poll_net(s);
+	work += store_collect(s);
+	route_drain(s);
+	work += shard_poll_mesh(s);
+	shard_run_timers(s);
+	shard_relieve(s);
+	topics_turn(s);
+	shard_stop_turn(s);
+	route_drain(s);
+	shard_housekeeping(s);
+	store_notify(s);
+	mesh_flush(&s->port);
+	net_flush(s->net, s->now_ns);
+	metric_add(&s->metrics.turns_total, 1);
+	if (work == 0)
+		metric_add(&s->metrics.idle_turns_total, 1);
+	return work;
+}
+
+/* Sleeps until something can happen. Armed first, then one more look, so that no wake-up is lost.
+ */
+static void shard_sleep(struct shard *s)
+{
+	waker_arm(&s->net->waker);
+	uint64_t until = min_of(wheel_next_ns(&s->wheel), s->now_ns + SHARD_HOUSEKEEPING_NS);
+	if (s->memory_short)
+		until = min_of(until, s->now_ns + NS_PER_MS);
+	if (mesh_is_quiet(&s->port) && store_collect(s) == 0)
+		net_wait(s->net, s->now_ns, until);
+	waker_disarm(&s->net->waker);
+}
+
+static void *shard_main(void *arg)
+{
+	struct shard *s = arg;
+	uint64_t idle_since = 0;
+	s->now_ns = clock_mono_ns();
+	wheel_init(&s->wheel, s->now_ns, SHARD_TICK_NS);
+	while (!s->done) {
+		if (shard_turn(s) > 0) {
+			idle_since = 0;
+			continue;
+		}
+		if (s->cfg.busy_poll)
+			continue;
+		if (idle_since == 0)
+			idle_since = s->now_ns;
+		if (s->now_ns - idle_since >= s->cfg.spin_ns)
+			shard_sleep(s);
+	}
+	net_fini(s->net);
+	s->net = NULL;
+	return NULL;
+}
+
+int shard_start(struct shard *s)
+{
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	if (s->cfg.cpu >= 0) {
+		cpu_set_t set;
+		CPU_ZERO(&set);
+		CPU_SET((unsigned)s->cfg.cpu, &set);
+		pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	}
+	int rc = pthread_create(&s->thread, &attr, shard_main, s);
+	pthread_attr_destroy(&attr);
+	if (rc != 0)
+		return -rc;
+	s->started = true;
+	char name[16];
+	snprintf(name, sizeof(name), "shard-%u", s->cfg.index);
+	pthread_setname_np(s->thread, name);
+	return 0;
+}
+
+void shard_join(struct shard *s)
+{
+	if (s->started)
+		pthread_join(s->thread, NULL);
+}

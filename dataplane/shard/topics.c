@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Partitions come and go with the metadata image. A partition new to the image is opened (ST_OPEN
+ * with create); one that is gone finishes its operations and is deleted (ST_DELETE). MSG_IMAGE is
+ * answered when nothing of this is left to do.
+ */
+#include "shard/shard_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kafka/errcode.h"
+
+struct shard_part *topics_part(struct shard *s, uint32_t part_id)
+{
+	return part_id < s->part_cap ? s->parts[part_id] : NULL;
+}
+
+static bool topics_reserve(struct shard *s, uint32_t part_id)
+{
+	if (part_id < s->part_cap)
+		return true;
+	uint32_t cap = max_of(s->part_cap, 64u);
+	while (cap <= part_id)
+		cap *= 2;
+	struct shard_part **parts = realloc(s->parts, cap * sizeof(struct shard_part *));
+	if (!parts)
+		return false;
+	for (uint32_t i = s->part_cap; i < cap; i++)
+		parts[i] = NULL;
+	s->parts = parts;
+	s->part_cap = cap;
+	return true;
+}
+
+static struct part_config topics_config(const struct image_topic *t)
+{
+	const struct image_topic_config *c = &t->config;
+	return (struct part_config){
+		.max_message_bytes = (int32_t)c->max_message_bytes,
+		.segment_bytes = (uint64_t)c->segment_bytes,
+		.segment_ms = c->segment_ms,
+		.log_append_time = c->log_append_time,
+		.compacted = c->cleanup_compact,
+		.timestamp_before_max_ms = c->timestamp_before_max_ms,
+		.timestamp_after_max_ms = c->timestamp_after_max_ms,
+	};
+}
+
+static void topics_add(struct shard *s, const struct image_topic *t,
+	const struct image_partition *ip, int32_t index)
+{
+	struct shard_part *sp = NULL;
+	if (topics_reserve(s, ip->part_id))
+		sp = calloc(1, sizeof(*sp));
+	if (!sp) {
+		log_error(
+			"shard", "no memory for partition %.*s-%d", t->name.len, t->name.p, index);
+		s->open_failed++;
+		return;
+	}
+	struct part_config config = topics_config(t);
+	part_init(&sp->part, &s->env, ip->part_id, ip->worker, &config, ip->leader_epoch);
+	sp->topic_id = t->id;
+	sp->partition = index;
+	CHECK(t->name.len <= ST_TOPIC_MAX);
+	memcpy(sp->topic, t->name.p, (size_t)t->name.len);
+	s->parts[ip->part_id] = sp;
+	s->part_count++;
+	list_init(&sp->node);
+	list_push_back(&s->opening, &sp->node);
+}
+
+/* True when the image still has this very partition here. */
+static bool topics_keeps(const struct shard *s, const struct shard_part *sp)
+{
+	const struct image_topic *t = image_topic_by_id(s->image, &sp->topic_id);
+	return t && sp->partition < t->partition_count &&
+	       t->partitions[sp->partition].part_id == sp->part.part_id &&
+	       t->partitions[sp->partition].shard == s->cfg.index;
+}
+
+void topics_apply(struct shard *s, struct msg *m)
+{
+	CHECK(!s->image_msg);
+	s->image_msg = m;
+	s->image = m->image.image;
+	s->open_failed = 0;
+	for (uint32_t i = 0; i < s->part_cap; i++) {
+		struct shard_part *sp = s->parts[i];
+		if (!sp || sp->part.state == PART_CLOSING || topics_keeps(s, sp))
+			continue;
+		list_remove(&sp->node);
+		list_push_back(&s->closing, &sp->node);
+		part_close(&sp->part, KE_UNKNOWN_TOPIC_OR_PARTITION, &s->out);
+	}
+	for (uint32_t i = 0; i < s->image->topic_count; i++) {
+		const struct image_topic *t = &s->image->topics[i];
+		for (int32_t j = 0; j < t->partition_count; j++) {
+			const struct image_partition *ip = &t->partitions[j];
+			if (ip->shard != s->cfg.index)
+				continue;
+			struct shard_part *sp = topics_part(s, ip->part_id);
+			if (!sp) {
+				topics_add(s, t, ip, j);
+			} else {
+				struct part_config config = topics_config(t);
+				part_configure(&sp->part, &config);
+			}
+		}
+	}
+	topics_turn(s);
+}
+
+static bool topics_send_open(struct shard *s, struct shard_part *sp)
+{
+	struct st_req *r = store_req_new(s);
+	if (!r)
+		return false;
+	r->op = ST_OPEN;
+	r->worker = sp->part.worker;
+	r->user = sp;
+	memcpy(r->open.topic, sp->topic, sizeof(r->open.topic));
+	r->open.topic_id = sp->topic_id;
+	r->open.partition = sp->partition;
+	r->open.create = true;
+	list_remove(&sp->node);
+	sp->open_sent = true;
+	s->opens_out++;
+	store_send(s, r);
+	return true;
+}
+
+static void topics_forget(struct shard *s, struct shard_part *sp)
+{
+	part_fini(&sp->part);
+	list_remove(&sp->node);
+	s->parts[sp->part.part_id] = NULL;
+	s->part_count--;
+	free(sp);
+}
+
+/* A closing partition with nothing in flight: deletes its log (or closes it, when the shard stops).
+ */
+static bool topics_send_end(struct shard *s, struct shard_part *sp)
+{
+	if (!sp->part.log) { /* never opened: nothing to delete here */
+		topics_forget(s, sp);
+		return true;
+	}
+	struct st_req *r = store_req_new(s);
+	if (!r)
+		return false;
+	r->op = s->stopping ? ST_CLOSE : ST_DELETE;
+	r->worker = sp->part.worker;
+	r->log = sp->part.log;
+	r->user = sp;
+	sp->end_sent = true;
+	store_send(s, r);
+	return true;
+}
+
+void topics_turn(struct shard *s)
+{
+	struct list *n;
+	while ((n = list_front(&s->opening)) &&
+		topics_send_open(s, list_entry(n, struct shard_part, node)))
+		;
+	list_for_each_safe (it, &s->closing) {
+		struct shard_part *sp = list_entry(it, struct shard_part, node);
+		if (!sp->end_sent && (sp->opened || !sp->open_sent) &&
+			part_close(&sp->part, KE_UNKNOWN_TOPIC_OR_PARTITION, &s->out) &&
+			!topics_send_end(s, sp))
+			break;
+	}
+	metric_set(&s->metrics.partitions, s->part_count);
+	if (!s->image_msg || !list_empty(&s->opening) || !list_empty(&s->closing) ||
+		s->opens_out > 0)
+		return;
+	struct msg *m = s->image_msg;
+	s->image_msg = NULL;
+	m->image.failed = s->open_failed;
+	mesh_answer(&s->port, m);
+}
+
+static void topics_opened(struct shard *s, struct shard_part *sp, struct st_req *r)
+{
+	s->opens_out--;
+	sp->opened = true;
+	if (r->err != ST_OK) {
+		log_error("shard",
+			"partition %s-%d cannot be opened (storage error %d): it is offline",
+			sp->topic, sp->partition, r->err);
+		s->open_failed++;
+		metric_add(&s->metrics.partitions_offline, 1);
+	} else if (r->open.recovered && r->open.cut_bytes > 0) {
+		log_info("shard",
+			"partition %s-%d: recovery cut %llu bytes that were never acknowledged",
+			sp->topic, sp->partition, (unsigned long long)r->open.cut_bytes);
+	}
+	part_opened(&sp->part, r, s->now_ms, &s->out);
+}
+
+void topics_stored(struct shard *s, struct st_req *r)
+{
+	struct shard_part *sp = r->user;
+	if (r->op == ST_OPEN)
+		topics_opened(s, sp, r);
+	else
+		topics_forget(s, sp);
+	store_req_free(s, r);
+}
+
+bool topics_stop(struct shard *s)
+{
+	for (uint32_t i = 0; i < s->part_cap; i++) {
+		struct shard_part *sp = s->parts[i];
+		if (!sp || sp->part.state == PART_CLOSING || list_linked(&sp->node))
+			continue;
+		list_push_back(&s->closing, &sp->node);
+		part_close(&sp->part, KE_NOT_LEADER_OR_FOLLOWER, &s->out);
+	}
+	topics_turn(s);
+	return s->part_count == 0;
+}
+
+void topics_fini(struct shard *s)
+{
+	free(s->parts);
+	s->parts = NULL;
+	s->part_cap = 0;
+}
