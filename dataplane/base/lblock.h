@@ -33,6 +33,10 @@ struct lblock {
 	int64_t first_offset;	/* its base offset */
 	struct list cache_node; /* owner's use: order of eviction */
 	void *owner;		/* owner's use: the partition */
+	/* owner's use: its index over its blocks (partition/cache.c) */
+	uint32_t used; /* bytes of the segment in data, from its beginning */
+	struct lblock *prev, *jump;
+	uint64_t seq, jump_seq;
 };
 
 struct lblock_pool {

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The partition core: life cycle, and where operations and answers go. Called by the partition's
+ * shard only. Appends: append.c; fetches: fetch.c; ListOffsets: list.c; blocks in memory: cache.c.
+ */
+#include "partition/part.h"
+
+#include <string.h>
+
+#include "kafka/errcode.h"
+#include "partition/part_int.h"
+
+static void set_state(struct part *p, enum part_state to)
+{
+	static const bool allowed[4][4] = {
+		[PART_OPENING] =
+			{[PART_LEADER] = true, [PART_OFFLINE] = true, [PART_CLOSING] = true},
+		[PART_LEADER] = {[PART_OFFLINE] = true, [PART_CLOSING] = true},
+		[PART_OFFLINE] = {[PART_CLOSING] = true},
+	};
+	CHECK(allowed[p->state][to]);
+	p->state = to;
+}
+
+void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t worker,
+	const struct part_config *config, int32_t leader_epoch)
+{
+	*p = (struct part){
+		.state = PART_OPENING,
+		.part_id = part_id,
+		.worker = worker,
+		.leader_epoch = leader_epoch,
+		.env = env,
+		.config = *config,
+		.segment_ms = -1,
+		.durable_ms = -1,
+		.next_seq = 1,
+	};
+	list_init(&p->appends);
+	list_init(&p->runs);
+	list_init(&p->stalled);
+	list_init(&p->waits);
+	list_init(&p->reads);
+}
+
+void part_configure(struct part *p, const struct part_config *config)
+{
+	p->config = *config;
+}
+
+/* --- for the other files of the room --------------------------------------------------------- */
+
+void part_finish(struct part_op *op, int16_t error, struct part_out *out)
+{
+	CHECK(op->active && !list_linked(&op->node));
+	op->active = false;
+	op->error = error;
+	op->req = NULL;
+	list_push_back(&out->done, &op->node);
+}
+
+void part_finish_all(struct list *ops, int16_t error, struct part_out *out)
+{
+	struct list *n;
+	while ((n = list_pop_front(ops)))
+		part_finish(list_entry(n, struct part_op, node), error, out);
+}
+
+struct st_req *part_req_get(struct part *p, enum st_op op)
+{
+	struct list *n = list_pop_front(&p->env->free_reqs);
+	if (!n)
+		return NULL;
+	struct st_req *r = list_entry(n, struct st_req, node);
+	memset(&r->append, 0, sizeof(r->append));
+	memset(&r->read, 0, sizeof(r->read));
+	r->op = op;
+	r->err = ST_OK;
+	r->worker = p->worker;
+	r->log = p->log;
+	r->user = p;
+	return r;
+}
+
+void part_req_put(struct part *p, struct st_req *r)
+{
+	CHECK(!list_linked(&r->node));
+	list_push_back(&p->env->free_reqs, &r->node);
+}
+
+void part_req_send(struct part *p, struct st_req *r, struct part_out *out)
+{
+	p->reqs_out++;
+	list_push_back(&out->store, &r->node);
+}
+
+void part_set_offline(struct part *p, struct part_out *out)
+{
+	if (p->state == PART_OFFLINE || p->state == PART_CLOSING)
+		return;
+	set_state(p, PART_OFFLINE);
+	p->stalled_appends = 0;
+	part_finish_all(&p->stalled, KE_KAFKA_STORAGE_ERROR, out);
+	part_finish_all(&p->waits, KE_KAFKA_STORAGE_ERROR, out);
+	if (!p->append_req)
+		part_append_rewind(p, p->durable_segment, p->durable_pos, out);
+}
+
+/* --- calls -------------------------------------------------------------------------------------
+ */
+
+void part_opened(struct part *p, const struct st_req *r, int64_t now_ms, struct part_out *out)
+{
+	CHECK(r->op == ST_OPEN);
+	if (p->state == PART_OPENING && r->err != ST_OK) {
+		part_set_offline(p, out);
+		return;
+	}
+	p->log = r->log;
+	p->log_start_offset = r->open.log_start_offset;
+	p->high_watermark = p->log_end_offset = r->open.log_end_offset;
+	p->segment = p->durable_segment = r->open.segment;
+	p->segment_pos = p->durable_pos = r->open.segment_pos;
+	p->segment_ms = p->durable_ms = r->open.segment_pos ? r->open.segment_created_ms : -1;
+	if (p->state != PART_OPENING)
+		return;
+	set_state(p, PART_LEADER);
+	part_kick(p, now_ms, out);
+}
+
+static enum part_step try_wait(struct part *p, struct part_op *op, struct part_out *out)
+{
+	if (op->wait.offset < p->high_watermark)
+		part_finish(op, KE_NONE, out);
+	else
+		list_push_back(&p->waits, &op->node);
+	return PART_STEP_DONE;
+}
+
+static enum part_step try_op(
+	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
+{
+	switch (op->kind) {
+	case PART_APPEND:
+		return part_try_append(p, op, now_ms, out);
+	case PART_FETCH:
+		return part_try_fetch(p, op, out);
+	case PART_WAIT:
+		return try_wait(p, op, out);
+	case PART_LIST:
+		return part_try_list(p, op, out);
+	}
+	CHECK(!"an operation of no kind");
+	return PART_STEP_DONE;
+}
+
+/* What the asker finds in an operation that was refused. */
+static void clear_results(struct part_op *op)
+{
+	switch (op->kind) {
+	case PART_APPEND:
+		op->append.base_offset = op->append.last_offset = -1;
+		op->append.log_append_time_ms = -1;
+		op->append.log_start_offset = -1;
+		op->append.bad_record = -1;
+		op->append.error_message = NULL;
+		break;
+	case PART_FETCH:
+		op->fetch.blocks = 0;
+		op->fetch.span = (struct lspan){0};
+		op->fetch.high_watermark = op->fetch.last_stable_offset = -1;
+		op->fetch.log_start_offset = -1;
+		break;
+	case PART_WAIT:
+		break;
+	case PART_LIST:
+		op->list.offset = op->list.record_timestamp = op->list.leader_epoch = -1;
+		break;
+	}
+}
+
+static void stall(struct part *p, struct part_op *op)
+{
+	if (op->kind == PART_APPEND)
+		p->stalled_appends++;
+	list_push_back(&p->stalled, &op->node);
+}
+
+void part_start(struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
+{
+	list_init(&op->node);
+	op->part = p;
+	op->req = NULL;
+	op->active = true;
+	op->error = KE_NONE;
+	clear_results(op);
+	if (p->state == PART_OFFLINE)
+		part_finish(op, KE_KAFKA_STORAGE_ERROR, out);
+	else if (p->state == PART_CLOSING)
+		part_finish(op, p->close_error, out);
+	else if (p->state == PART_OPENING)
+		stall(p, op);
+	else if (op->kind == PART_APPEND && p->stalled_appends > 0)
+		stall(p, op); /* appends keep their order */
+	else if (try_op(p, op, now_ms, out) == PART_STEP_STALLED)
+		stall(p, op);
+}
+
+void part_kick(struct part *p, int64_t now_ms, struct part_out *out)
+{
+	bool appends_stuck = false;
+	bool others_stuck = false;
+	if (p->state != PART_LEADER)
+		return;
+	list_for_each_safe (it, &p->stalled) {
+		struct part_op *op = list_entry(it, struct part_op, node);
+		bool is_append = op->kind == PART_APPEND;
+		if (is_append ? appends_stuck : others_stuck)
+			continue;
+		list_remove(it);
+		if (try_op(p, op, now_ms, out) == PART_STEP_STALLED) {
+			list_insert_before(it_next, it);
+			*(is_append ? &appends_stuck : &others_stuck) = true;
+		} else if (is_append) {
+			p->stalled_appends--;
+		}
+		if (appends_stuck && others_stuck)
+			break;
+	}
+}
+
+void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out)
+{
+	CHECK(r->user == p && p->reqs_out > 0);
+	p->reqs_out--;
+	switch (r->op) {
+	case ST_APPEND:
+		part_append_stored(p, r, now_ms, out);
+		break;
+	case ST_READ:
+		part_read_stored(p, r, out);
+		break;
+	case ST_LOOKUP:
+		part_lookup_stored(p, r, out);
+		break;
+	case ST_TAIL:
+		part_tail_stored(p, r, out);
+		break;
+	default:
+		CHECK(!"an answer to what the partition does not ask");
+	}
+	part_kick(p, now_ms, out);
+}
+
+void part_cancel(struct part *p, struct part_op *op, struct part_out *out)
+{
+	if (!op->active || op->kind != PART_WAIT || op->part != p)
+		return;
+	list_remove(&op->node);
+	part_finish(op, KE_NONE, out);
+}
+
+void part_release(struct part_env *env, struct lspan span)
+{
+	lspan_unref(env->blocks, span);
+}
+
+bool part_close(struct part *p, int16_t error, struct part_out *out)
+{
+	if (p->state != PART_CLOSING)
+		set_state(p, PART_CLOSING);
+	p->close_error = error;
+	p->stalled_appends = 0;
+	part_finish_all(&p->stalled, error, out);
+	part_finish_all(&p->waits, error, out);
+	return p->reqs_out == 0 && list_empty(&p->runs) && list_empty(&p->appends);
+}
+
+void part_fini(struct part *p)
+{
+	CHECK(p->reqs_out == 0 && list_empty(&p->reads) && list_empty(&p->appends));
+	part_cache_clear(p);
+}
+
+/* --- invariants ---------------------------------------------------------------------------------
+ */
+
+static void check_blocks(const struct part *p)
+{
+	if (!p->last) {
+		CHECK(!p->first && !p->tail);
+		return;
+	}
+	CHECK(p->next_seq == p->last->seq + 1 && p->first->seq == p->first_seq);
+	const struct lblock *after = NULL;
+	for (const struct lblock *b = p->last;; b = b->prev) {
+		CHECK(b->owner == p && b->refs >= 1);
+		CHECK(b->used > 0 && b->used <= LBLOCK_SIZE && b->file_pos % LBLOCK_SIZE == 0);
+		CHECK(b->first_batch == LBLOCK_NO_BATCH || b->first_batch < b->used);
+		CHECK(b->seq >= p->first_seq && b->jump_seq < b->seq);
+		CHECK(!list_linked(&b->cache_node) || part_block_is_durable(p, b));
+		CHECK(list_linked(&b->cache_node) == part_block_is_durable(p, b));
+		if (b->jump_seq >= p->first_seq)
+			CHECK(b->jump && b->jump->seq == b->jump_seq);
+		if (after) {
+			CHECK(after->seq == b->seq + 1 && b->first_offset <= after->first_offset);
+			bool same = after->segment == b->segment;
+			CHECK(same ? b->next == after : b->next == NULL);
+			CHECK(!same || (b->used == LBLOCK_SIZE &&
+					       b->file_pos + LBLOCK_SIZE == after->file_pos));
+			CHECK(same || after->file_pos == 0);
+		} else {
+			CHECK(!b->next);
+		}
+		after = b;
+		if (b == p->first)
+			break;
+	}
+	const struct lblock *t = p->tail;
+	if (t) {
+		CHECK(t == p->last && t->segment == p->segment);
+		CHECK(t->used < LBLOCK_SIZE && t->file_pos + t->used == p->segment_pos);
+	}
+}
+
+static void check_appends(struct part *p)
+{
+	int64_t next = p->high_watermark;
+	list_for_each (it, &p->appends) {
+		struct part_op *op = list_entry(it, struct part_op, node);
+		CHECK(op->active && op->kind == PART_APPEND && op->append.base_offset == next);
+		CHECK(op->append.last_offset >= op->append.base_offset);
+		next = op->append.last_offset + 1;
+	}
+	CHECK(next == p->log_end_offset);
+	next = p->high_watermark;
+	int64_t segment = p->durable_segment;
+	uint64_t pos = p->durable_pos;
+	const struct st_req *r = p->append_req;
+	struct list *it = &p->runs;
+	for (;;) {
+		if (r) {
+			CHECK(r->op == ST_APPEND && r->user == p && r->append.base_offset == next);
+			CHECK(r->append.segment == segment
+					? r->append.pos == pos
+					: r->append.pos == 0 && r->append.segment == next);
+			CHECK(r->append.span.off == r->append.pos % LBLOCK_SIZE &&
+				r->append.span.len > 0);
+			next = r->append.last_offset + 1;
+			segment = r->append.segment;
+			pos = r->append.pos + r->append.span.len;
+		}
+		it = it->next;
+		if (it == &p->runs)
+			break;
+		r = list_entry(it, struct st_req, node);
+	}
+	CHECK(next == p->log_end_offset);
+	/* after an append that was to begin a segment was taken back, that segment is empty */
+	CHECK((segment == p->segment && pos == p->segment_pos) ||
+		(p->segment_pos == 0 && p->segment == p->log_end_offset && p->segment >= segment));
+}
+
+void part_check(const struct part *cp)
+{
+	struct part *p = (struct part *)cp; /* the lists are walked, not changed */
+	CHECK(p->log_start_offset <= p->high_watermark && p->high_watermark <= p->log_end_offset);
+	CHECK(p->durable_segment <= p->segment);
+	uint32_t reads = 0;
+	uint32_t stalled_appends = 0;
+	list_for_each (it, &p->reads) {
+		struct part_op *op = list_entry(it, struct part_op, node);
+		CHECK(op->active && op->req && (op->kind == PART_FETCH || op->kind == PART_LIST));
+		reads++;
+	}
+	list_for_each (it, &p->waits) {
+		struct part_op *op = list_entry(it, struct part_op, node);
+		CHECK(op->active && op->kind == PART_WAIT && op->wait.offset >= p->high_watermark);
+	}
+	list_for_each (it, &p->stalled)
+		stalled_appends += list_entry(it, struct part_op, node)->kind == PART_APPEND;
+	CHECK(stalled_appends == p->stalled_appends);
+	CHECK(p->reqs_out == reads + (p->append_req ? 1 : 0) + (p->tail_loading ? 1 : 0));
+	CHECK(p->append_req || (list_empty(&p->runs) && list_empty(&p->appends)));
+	CHECK(p->state == PART_LEADER || list_empty(&p->waits));
+	CHECK(p->state == PART_LEADER || p->state == PART_OPENING || list_empty(&p->stalled));
+	if (p->state != PART_OPENING) {
+		check_blocks(p);
+		check_appends(p);
+	}
+}
