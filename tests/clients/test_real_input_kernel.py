@@ -1,0 +1,19 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real text through stock clients, kernel transport."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import checks  # noqa: E402
+import netns  # noqa: E402
+import real_input  # noqa: E402
+
+
+def main(t):
+    real_input.everything(t, netns.Kernel(t).start())
+
+
+if __name__ == "__main__":
+    checks.run(main)
