@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """CPU time of an idle broker over ten seconds, on each transport; percent of one core.
 

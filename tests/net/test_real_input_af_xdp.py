@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Real text through stock clients, dpdk transport over AF_XDP on a veth pair."""
 import os

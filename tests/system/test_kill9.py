@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 in the middle of producing, again and again: what the client was told of is there, in order."""
 import os

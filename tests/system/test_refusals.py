@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong at the start is said in a sentence, with what to do; exit code 2 for the configuration, 1 else."""
 import os

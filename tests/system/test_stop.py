@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Ctrl-C and SIGTERM are clean stops: all in flight is finished, the next start scans nothing."""
 import os
