@@ -20,6 +20,7 @@
  * The log ends at the first P where that does not hold.
  */
 #define SCAN_BATCH_HEAD 61u /* bytes of a batch before its first record */
+#define SCAN_CRC_FROM 21u   /* the batch's CRC covers from here to its end */
 
 enum scan_stop {
 	SCAN_STOP_NONE,	  /* still going */
@@ -39,6 +40,7 @@ struct scan_batch {
 	int64_t last_offset;
 	int64_t max_timestamp;
 	int32_t leader_epoch;
+	uint32_t crc; /* the stored one */
 };
 
 struct scan {

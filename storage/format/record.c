@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/format/record.h"
+
+#include <stdlib.h>
+
+#include "kafka/batch.h"
+
+struct record_scratch {
+	struct batch_scratch batch;
+};
+
+struct record_scratch *record_scratch_create(uint8_t *buf, uint32_t size)
+{
+	struct record_scratch *s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->batch = (struct batch_scratch){.buf = buf, .size = size, .codec = codec_open()};
+	if (!s->batch.codec) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void record_scratch_destroy(struct record_scratch *s)
+{
+	if (!s)
+		return;
+	codec_close(s->batch.codec);
+	free(s);
+}
+
+int record_find(const uint8_t *p, uint32_t len, int64_t timestamp_ms, struct record_scratch *s,
+	int64_t *offset, int64_t *record_timestamp)
+{
+	if (timestamp_ms < 0)
+		return batch_max_timestamp_record(p, len, &s->batch, offset, record_timestamp);
+	return batch_first_record_at(p, len, timestamp_ms, &s->batch, offset, record_timestamp);
+}
