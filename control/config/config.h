@@ -66,12 +66,14 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 #define CONFIG_KEYS(X)                                                                             \
 	X(INT32, node_id, "node.id", "1", 0, INT32_MAX, NULL,                                      \
 		"this broker's id in the cluster (alias: broker.id)")                              \
+	X(STRING, broker_rack, "broker.rack", "", 0, CONFIG_TEXT_MAX - 1, NULL,                    \
+		"where this broker stands; clients may prefer brokers of their own rack")          \
 	X(STRING, cluster_id, "cluster.id", "", 0, 22, NULL,                                       \
 		"cluster id, 22 characters of base64url; empty: generated once and kept")          \
 	X(LISTENERS, listeners, "listeners", "PLAINTEXT://127.0.0.1:9092", 0, 65535, NULL,         \
 		"NAME://host:port, comma separated; an empty host means every address")            \
-	X(LISTENERS, advertised_listeners, "advertised.listeners", "", 1, 65535, NULL,             \
-		"what clients are told to connect to; empty: the listeners")                       \
+	X(LISTENERS, advertised_listeners, "advertised.listeners", "", 0, 65535, NULL,             \
+		"what clients are told to connect to; empty: the listeners; port 0: theirs")        \
 	X(STRING, listener_protocols, "listener.security.protocol.map", "PLAINTEXT:PLAINTEXT", 0,  \
 		CONFIG_TEXT_MAX - 1, NULL, "NAME:PROTOCOL of each listener, comma separated")      \
 	X(STRING, controller_listeners, "controller.listener.names", "", 0, CONFIG_TEXT_MAX - 1,   \
@@ -124,8 +126,8 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 		"bytes of requests in memory before reading stops; -1: memory.request.bytes")      \
 	X(MS, connections_max_idle_ms, "connections.max.idle.ms", "600000", -1, INT64_MAX, NULL,   \
 		"a connection silent for longer is closed; -1: never")                             \
-	X(INT32, max_connections, "max.connections", "10000", 1, 1000000, NULL,                    \
-		"client connections at once")                                                      \
+	X(INT32, max_connections, "max.connections", "10000", 1, INT32_MAX, NULL,                  \
+		"client connections at once; more than 1000000 is taken as 1000000")               \
 	X(INT64, offsets_retention_minutes, "offsets.retention.minutes", "10080", 1, INT32_MAX,    \
 		NULL, "how long the offsets of an empty group are kept")                           \
 	X(INT32, offsets_partitions, "offsets.topic.num.partitions", "50", 1, 1000, NULL,          \
