@@ -75,7 +75,7 @@ def check_log(records, stream, may_repeat):
 
 
 def main(t):
-    b = broker.Broker(t, sets={"log.segment.bytes": str(1 << 20)}).start()
+    b = broker.Broker(t, sets={"log.segment.bytes": str(2 << 20)}).start()
     kcat.create_topic(b.address, TOPIC, PARTITIONS)
     stream = Stream(b.address)
     may_repeat = set()

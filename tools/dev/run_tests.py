@@ -267,6 +267,25 @@ def part_scripts(r, part):
               900 if r.full else 300)
 
 
+# Scripts that run once more, in a full run, against the broker built with a sanitizer.
+SANITIZED = {
+    "asan": ("clients/test_real_input_kernel.py", "clients/test_topics.py", "net/test_hostile_kernel.py",
+             "system/test_kill9.py", "system/test_stop.py"),
+    "tsan": ("clients/test_topics.py", "net/test_multi_shard.py", "system/test_stop.py"),
+}
+
+
+def part_sanitized(r):
+    for name, scripts in SANITIZED.items():
+        if not build(r, name, ("millrace",)):
+            r.fail(f"{name} broker", "needs its build")
+            continue
+        for script in scripts:
+            short = os.path.splitext(os.path.basename(script))[0][len("test_"):]
+            r.run(f"{name} broker {short}", [sys.executable, os.path.join(TOP, "tests", script)], 900,
+                  env={**SAN_ENV, "MILLRACE": os.path.join(BUILD, name, "millrace")})
+
+
 def part_bench(r):
     if not build(r, "release"):
         r.fail("bench", "needs the release build")
@@ -300,6 +319,8 @@ def main():
         try:
             if part in ("net", "clients", "system"):
                 part_scripts(r, part)
+                if part == "system" and r.full:
+                    part_sanitized(r)
             elif part == "sim":
                 part_sim(r, args.seed)
             else:
