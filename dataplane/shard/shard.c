@@ -3,6 +3,7 @@
 #include "shard/shard.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "shard/shard_int.h"
 
@@ -10,7 +11,7 @@
 #define SHARD_MESSAGES 256
 #define SHARD_TICK_NS (1 * NS_PER_MS)
 #define SHARD_HOUSEKEEPING_NS (1 * NS_PER_S)
-#define SHARD_SCRATCH (8u << 20) /* decompressed records of one batch */
+#define SHARD_SCRATCH (64u << 20) /* decompressed records of one batch */
 #define SHARD_MAX_MSGS (1u << 20)
 
 /* ---- making and unmaking ---- */
@@ -25,16 +26,18 @@ static bool shard_alloc_store(struct shard *s)
 	return true;
 }
 
+/* Address space for what a batch may inflate to; little of it is ever touched. */
 static bool shard_alloc_scratch(struct shard *s)
 {
-	s->scratch = calloc(1, sizeof(*s->scratch));
-	if (!s->scratch)
+	void *p = mmap(NULL, SHARD_SCRATCH, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
 		return false;
-	s->scratch->size = SHARD_SCRATCH;
-	s->scratch->buf = malloc(SHARD_SCRATCH);
-	s->scratch->codec = codec_open();
-	s->env.scratch = s->scratch;
-	return s->scratch->buf && s->scratch->codec;
+	s->scratch.buf = p;
+	s->scratch.size = SHARD_SCRATCH;
+	s->scratch.codec = codec_open();
+	s->env.scratch = &s->scratch;
+	return s->scratch.codec != NULL;
 }
 
 struct shard *shard_create(const struct shard_config *cfg)
@@ -57,6 +60,7 @@ struct shard *shard_create(const struct shard_config *cfg)
 	slab_init(&s->request_slab, sizeof(struct request), 16,
 		cfg->max_conns + SESSION_MAX_INFLIGHT * 64);
 	slab_init(&s->msgs, sizeof(struct msg), 64, SHARD_MAX_MSGS);
+	wheel_init(&s->wheel, 0, SHARD_TICK_NS);
 	request_host_init(&s->host);
 	mesh_port_init(&s->port, cfg->mesh, cfg->index);
 	if (lblock_pool_init(&s->blocks, cfg->log_memory, cfg->log_bytes) != 0 ||
@@ -81,11 +85,10 @@ void shard_destroy(struct shard *s)
 	slab_fini(&s->request_slab);
 	slab_fini(&s->session_slab);
 	bufs_fini(&s->bufs);
-	if (s->scratch) {
-		codec_close(s->scratch->codec);
-		free(s->scratch->buf);
-		free(s->scratch);
-	}
+	if (s->scratch.codec)
+		codec_close(s->scratch.codec);
+	if (s->scratch.buf)
+		munmap(s->scratch.buf, SHARD_SCRATCH);
 	free(s->reqs);
 	lblock_pool_fini(&s->blocks);
 	free(s);
@@ -209,10 +212,10 @@ static void shard_stop_turn(struct shard *s)
 	mesh_answer(&s->port, m);
 }
 
-static uint32_t shard_turn(struct shard *s)
+uint32_t shard_turn(struct shard *s, uint64_t now_ns, int64_t now_ms)
 {
-	s->now_ns = clock_mono_ns();
-	s->now_ms = clock_wall_ms();
+	s->now_ns = now_ns;
+	s->now_ms = now_ms;
 	uint32_t work = shard_poll_net(s);
 	work += store_collect(s);
 	route_drain(s);
@@ -249,10 +252,8 @@ static void *shard_main(void *arg)
 {
 	struct shard *s = arg;
 	uint64_t idle_since = 0;
-	s->now_ns = clock_mono_ns();
-	wheel_init(&s->wheel, s->now_ns, SHARD_TICK_NS);
 	while (!s->done) {
-		if (shard_turn(s) > 0) {
+		if (shard_turn(s, clock_mono_ns(), clock_wall_ms()) > 0) {
 			idle_since = 0;
 			continue;
 		}

@@ -108,7 +108,7 @@ struct shard {
 	struct mesh_port port;
 	struct lblock_pool blocks;
 	struct part_env env;
-	struct batch_scratch *scratch;
+	struct batch_scratch scratch;
 	struct st_req *reqs;
 	struct part_out out;
 	struct bufs bufs;
@@ -142,6 +142,10 @@ struct shard {
 	bool started;
 	struct shard_metrics metrics;
 };
+
+/* shard.c */
+/* One turn of the loop at this time (monotonic ns, wall ms); returns how much there was to do. */
+uint32_t shard_turn(struct shard *s, uint64_t now_ns, int64_t now_ms);
 
 /* session.c */
 void session_accepted(struct shard *s, const struct net_event *ev);
