@@ -125,7 +125,7 @@ static bool headers_ok(const uint8_t *p, const uint8_t *end)
 /* Takes note of a record's timestamp; false when it is out of bounds. */
 static inline bool timestamp_ok(struct walk *w, int32_t index, int64_t timestamp)
 {
-	if (timestamp > w->max_timestamp || index == 0) {
+	if (timestamp > w->max_timestamp) {
 		w->max_timestamp = timestamp;
 		w->max_index = index;
 	}
@@ -189,10 +189,10 @@ static inline __attribute__((always_inline)) int16_t record_fast(
 {
 	const uint8_t *p = *pp;
 	uint64_t len = varint_fast(&p);
-	const uint8_t *end = p + (len >> 1);
 	/* also when len is VARINT_BAD or (bit 0) negative */
 	if (__builtin_expect((len & 1) || (len >> 1) > (size_t)(w->end - p), 0))
 		return record_slow(w, pp, index);
+	const uint8_t *end = p + (len >> 1);
 	bool bad = false;
 	p++; /* attributes: none are defined */
 	uint64_t delta = varlong_fast(&p, &bad);
@@ -358,7 +358,11 @@ int16_t batch_validate(const uint8_t *p, uint32_t len, const struct batch_limits
 	err = check_header(p, lim, out);
 	if (err != KE_NONE)
 		return err;
-	struct walk w = {.base_timestamp = batch_base_timestamp(p), .need_key = lim->compacted};
+	struct walk w = {
+		.base_timestamp = batch_base_timestamp(p),
+		.need_key = lim->compacted,
+		.max_timestamp = INT64_MIN,
+	};
 	set_bounds(&w, lim);
 	if (header_suffices(&w, lim, out))
 		return KE_NONE;
