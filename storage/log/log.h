@@ -89,7 +89,8 @@ static inline int64_t log_end_offset(const struct log *l)
  * Opens or creates the log that r (ST_OPEN) names, recovering it when there is no clean mark; fills
  * in the results of r. *out is the caller's on ST_OK (log_free).
  */
-enum st_err log_open(struct log_env *env, struct st_req *r, int64_t now_ms, struct log **out);
+enum st_err log_open(struct log_env *env, struct st_req *r, const struct fmt_clean_log *mark,
+	int64_t now_ms, struct log **out);
 /* Seals the active segment and makes an empty one with this base. On ST_E_NOSPACE the log is as
  * before. */
 enum st_err log_roll(struct log_env *env, struct log *l, int64_t base_offset, int64_t now_ms);
@@ -100,9 +101,9 @@ uint64_t log_grown_size(const struct segment *s, uint64_t end);
  * that the span holds dense whole batches as r says.
  */
 void log_appended(struct log *l, const struct st_req *r, int64_t now_ms);
-/* Closes with all files; when the log was healthy, says in *out how, and true. Frees l in any case.
- */
-bool log_close(struct log_env *env, struct log *l, struct fmt_clean_log *out);
+/* Closes with all files. When it is healthy, and all went well: true, and *out says how. Frees l in
+ * any case. */
+bool log_close(struct log_env *env, struct log *l, bool healthy, struct fmt_clean_log *out);
 /* Deletes the files: after ST_OK the log is gone for good, crash or not. Frees l in any case. */
 enum st_err log_delete(struct log_env *env, struct log *l);
 /* Closes the files and frees. */

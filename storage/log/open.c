@@ -393,21 +393,24 @@ static int log_find(
 }
 
 static int log_open_found(struct log_env *env, struct log *l, const struct fmt_log_meta *meta,
-	struct st_req *r, int64_t now_ms)
+	struct st_req *r, const struct fmt_clean_log *mark, int64_t now_ms)
 {
 	if (!uuid_equal(&meta->topic_id, &l->topic_id) || meta->partition != l->partition)
 		return -EBADMSG;
 	l->log_start_offset = meta->log_start_offset;
-	struct fmt_clean_log mark;
-	bool marked = store_take_clean(env->store, l->dir, &l->topic_id, l->partition, &mark);
-	int rc = log_open_segments(env, l, r, marked ? &mark : NULL, now_ms);
+	struct fmt_clean_log last_stop; /* taken in any case: it must not be believed later */
+	bool marked = store_take_clean(env->store, l->dir, &l->topic_id, l->partition, &last_stop);
+	if (!mark && marked)
+		mark = &last_stop;
+	int rc = log_open_segments(env, l, r, mark, now_ms);
 	if (rc == 0 && (l->log_start_offset < l->segments[0]->base_offset ||
 			       l->log_start_offset > log_end_offset(l)))
 		rc = -EBADMSG;
 	return rc;
 }
 
-enum st_err log_open(struct log_env *env, struct st_req *r, int64_t now_ms, struct log **out)
+enum st_err log_open(struct log_env *env, struct st_req *r, const struct fmt_clean_log *mark,
+	int64_t now_ms, struct log **out)
 {
 	struct fmt_log_meta meta;
 	struct log *l = NULL;
@@ -432,7 +435,7 @@ enum st_err log_open(struct log_env *env, struct st_req *r, int64_t now_ms, stru
 		if (rc == 0)
 			log_active(l)->created_ms = now_ms;
 	} else if (rc == 0) {
-		rc = log_open_found(env, l, &meta, r, now_ms);
+		rc = log_open_found(env, l, &meta, r, mark, now_ms);
 	}
 	if (rc < 0) {
 		enum st_err err = l ? log_open_failed(env, l, rc) : ST_E_LIMIT;
@@ -448,10 +451,10 @@ enum st_err log_open(struct log_env *env, struct st_req *r, int64_t now_ms, stru
 /* --- closing
  * -------------------------------------------------------------------------------------- */
 
-bool log_close(struct log_env *env, struct log *l, struct fmt_clean_log *out)
+bool log_close(struct log_env *env, struct log *l, bool healthy, struct fmt_clean_log *out)
 {
 	struct segment *s = log_active(l);
-	int rc = store_is_offline(env->store, l->dir) ? -EIO : 0;
+	int rc = healthy ? 0 : -EIO;
 	if (rc == 0 && l->dirty) {
 		env->flushes++;
 		rc = env->io->api->fsync(
