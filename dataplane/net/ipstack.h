@@ -185,7 +185,7 @@ void ipstack_timers(struct ipstack *s, uint64_t now_ns);
 uint64_t ipstack_next_timer_ns(const struct ipstack *s);
 /* The next event into ev; false when there is none. */
 bool ipstack_event_pop(struct ipstack *s, struct ipstack_event *ev);
-/* Gives back the bytes of all DATA events popped; every event must have been popped before. */
+/* Gives back the bytes of all DATA events popped, and the frames: data not popped yet is copied. */
 void ipstack_release(struct ipstack *s);
 /*
  * Up to max frames to be sent now; 0: nothing left. Connections take turns of

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Congestion control: NewReno in bytes (RFC 5681, RFC 6582), initial window of ten segments (RFC
+ *6928), limited transmit (RFC 3042), appropriate byte counting with L = 2 (RFC 3465), no growth of
+ *a window that is not used (RFC 7661).
+ *
+ *	OPEN --third duplicate ACK--> RECOVERY --ACK of `recover`--> OPEN
+ *	  any --RTO--> OPEN with one segment, slow start; `recover` keeps old duplicates from
+ *starting a recovery again
+ */
+#include "net/tcp.h"
+
+#define CC_DUPACKS 3
+#define CC_WINDOW_MAX (1u << 30)
+
+static uint32_t cc_initial(const struct tcb *c)
+{
+	uint32_t two = 2u * c->mss;
+	return min_of(10u * c->mss, max_of(two, 14600u));
+}
+
+void tcp_cc_init(struct tcb *c)
+{
+	c->cwnd = cc_initial(c);
+	c->ssthresh = CC_WINDOW_MAX;
+	c->recover = c->iss;
+	c->dupacks = c->cc_acked = 0;
+	c->in_recovery = false;
+	if (c->syn_rexmit) /* RFC 5681 section 3.1: a lost SYN means one segment */
+		c->cwnd = c->mss;
+}
+
+static uint32_t cc_half_flight(const struct tcb *c)
+{
+	uint32_t flight = c->snd_max - c->snd_una;
+	return max_of(flight / 2, 2u * c->mss);
+}
+
+static void cc_grow(struct tcb *c, uint32_t acked)
+{
+	if (c->cwnd < c->ssthresh) {
+		c->cwnd += min_of(acked, 2u * c->mss);
+	} else {
+		c->cc_acked += acked;
+		if (c->cc_acked >= c->cwnd) {
+			c->cc_acked -= c->cwnd;
+			c->cwnd += c->mss;
+		}
+	}
+	c->cwnd = min_of(c->cwnd, CC_WINDOW_MAX);
+}
+
+/* RFC 6582 section 3.2 step 3. */
+static void cc_ack_in_recovery(struct tcp *t, struct tcb *c, uint32_t acked)
+{
+	if (seq_le(c->recover, c->snd_una)) {
+		uint32_t flight = c->snd_max - c->snd_una;
+		c->cwnd = min_of(c->ssthresh, max_of(flight, (uint32_t)c->mss) + c->mss);
+		c->in_recovery = false;
+		c->dupacks = 0;
+		c->cc_acked = 0;
+		return;
+	}
+	c->rexmit_one = true; /* partial: the next hole is lost, too */
+	c->cwnd -= min_of(acked, c->cwnd);
+	if (acked >= c->mss)
+		c->cwnd += c->mss;
+	c->cwnd = max_of(c->cwnd, (uint32_t)c->mss);
+	tcp_want_output(t, c);
+}
+
+void tcp_cc_ack(struct tcp *t, struct tcb *c, uint32_t acked, uint32_t flight)
+{
+	if (c->in_recovery) {
+		cc_ack_in_recovery(t, c, acked);
+		return;
+	}
+	c->dupacks = 0;
+	bool used = c->cwnd_limited || (c->cwnd < c->ssthresh && c->cwnd < 2 * flight);
+	if (used)
+		cc_grow(c, acked);
+}
+
+void tcp_cc_dupack(struct tcp *t, struct tcb *c)
+{
+	metric_add(&t->m->tcp_dupacks_in_total, 1);
+	if (c->in_recovery) { /* a segment has left the network */
+		c->cwnd = min_of(c->cwnd + c->mss, CC_WINDOW_MAX);
+		tcp_want_output(t, c);
+		return;
+	}
+	c->dupacks++;
+	tcp_want_output(t, c); /* limited transmit */
+	if (c->dupacks < CC_DUPACKS || seq_le(c->snd_una, c->recover))
+		return;
+	c->ssthresh = cc_half_flight(c);
+	c->recover = c->snd_max;
+	c->in_recovery = true;
+	c->cwnd = c->ssthresh + CC_DUPACKS * c->mss;
+	c->rexmit_one = true;
+	metric_add(&t->m->tcp_fast_retransmits_total, 1);
+}
+
+void tcp_cc_rto(struct tcb *c)
+{
+	if (c->rto_shift == 0) /* ssthresh once per loss, not per repetition */
+		c->ssthresh = cc_half_flight(c);
+	c->cwnd = c->mss;
+	c->recover = c->snd_max;
+	c->in_recovery = false;
+	c->rexmit_one = false;
+	c->dupacks = c->cc_acked = 0;
+}
+
+void tcp_cc_idle(struct tcb *c, uint64_t now_ns)
+{
+	if (now_ns - c->last_tx_ns > c->rto_ns)
+		c->cwnd = min_of(c->cwnd, cc_initial(c));
+	c->cwnd_limited = false;
+}
+
+uint32_t tcp_cc_window(const struct tcb *c)
+{
+	if (!c->in_recovery && c->dupacks > 0)
+		return c->cwnd + min_of(c->dupacks, 2u) * c->mss;
+	return c->cwnd;
+}
