@@ -217,6 +217,11 @@ bool ipstack_event_pop(struct ipstack *s, struct ipstack_event *ev)
 	return tcp_event_pop(&s->tcp, ev);
 }
 
+bool ipstack_event_pending(const struct ipstack *s)
+{
+	return s->tcp.evlist.next != &s->tcp.evlist;
+}
+
 void ipstack_release(struct ipstack *s)
 {
 	tcp_release(&s->tcp);

@@ -26,7 +26,7 @@
  *	                                          now the received frames may be freed
  *	while ((n = ipstack_tx_pop(s, now, out, 32)))
  *		copy out[i].hdr, copy or attach out[i].slice[], hand to the port;
- *	sleep until ipstack_next_timer_ns(s) at the latest
+ *	sleep until ipstack_next_timer_ns(s) at the latest, unless ipstack_event_pending(s)
  *
  * A shell that cannot put a popped frame on the wire drops it: TCP will send it again.
  *
@@ -185,6 +185,8 @@ void ipstack_timers(struct ipstack *s, uint64_t now_ns);
 uint64_t ipstack_next_timer_ns(const struct ipstack *s);
 /* The next event into ev; false when there is none. */
 bool ipstack_event_pop(struct ipstack *s, struct ipstack_event *ev);
+/* True when ipstack_event_pop may have something: calls (resume, abort, close) make events, too. */
+bool ipstack_event_pending(const struct ipstack *s);
 /* Gives back the bytes of all DATA events popped, and the frames: data not popped yet is copied. */
 void ipstack_release(struct ipstack *s);
 /*
