@@ -298,7 +298,7 @@ def main():
     ap.add_argument("--full", action="store_true", help="full budgets of seeds, fuzz runs and clients")
     ap.add_argument("--seed", type=int, help="with sim: replay this seed")
     ap.add_argument("parts", nargs="*", metavar="PART", help=" ".join(PARTS))
-    ap.error = lambda why: sys.exit(f"{ap.format_usage()}tools/test: {why}\n0 passed, 1 failed")
+    ap.error = lambda why: sys.exit(print(f"{ap.format_usage()}tools/test: {why}\n0 passed, 1 failed") or 2)
     args = ap.parse_intermixed_args()
     unknown = [p for p in args.parts if p not in PARTS]
     if unknown:
