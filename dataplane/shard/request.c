@@ -140,6 +140,8 @@ void request_free(struct request *r)
 	wheel_cancel(&s->wheel, &r->timer);
 	list_remove(&r->node);
 	list_remove(&r->run);
+	if (r->state == REQ_SENDING)
+		s->pinned_bytes -= r->spliced_bytes;
 	struct list *n;
 	while ((n = list_front(&r->ops)))
 		route_retire(s, list_entry(n, struct msg, asker));
@@ -375,7 +377,7 @@ static void request_fill_api(struct request *r)
 	r->api.arena = &r->arena;
 	r->api.host = &s->host;
 	r->api.image = s->image;
-	r->api.limits = &s->cfg.limits;
+	r->api.limits = &s->limits;
 	r->api.now_ns = s->now_ns;
 	r->api.now_ms = s->now_ms;
 }

@@ -15,6 +15,7 @@
 /* A frame up to this size gets its memory at once; a larger one as its bytes arrive. */
 #define SESSION_EAGER_FRAME (2u << 20)
 #define SESSION_FIRST_PART (64u << 10)
+#define SESSION_SLOW_NS (5 * NS_PER_S)
 #define SESSION_MAX_PIECES 1100
 
 static void session_touch(struct session *se)
@@ -295,6 +296,7 @@ static bool session_send_ready(struct session *se)
 		se->started--;
 		list_remove(&r->node);
 		r->state = REQ_SENDING;
+		se->shard->pinned_bytes += r->spliced_bytes;
 		if (r->silent)
 			request_free(r);
 		else
@@ -358,6 +360,20 @@ bool session_shed(struct shard *s, const struct session *keep)
 		return true;
 	}
 	return false;
+}
+
+void session_shed_slow(struct shard *s)
+{
+	list_for_each (it, &s->sessions) {
+		struct session *se = list_entry(it, struct session, node);
+		if (s->now_ns - se->active_ns < SESSION_SLOW_NS)
+			return; /* so have all that follow */
+		if (se->closing || list_empty(&se->sending))
+			continue;
+		metric_add(&s->metrics.shed_connections_total, 1);
+		session_close(se, true);
+		return;
+	}
 }
 
 void session_pause_all(struct shard *s)

@@ -12,6 +12,7 @@
 #define SHARD_TICK_NS (1 * NS_PER_MS)
 #define SHARD_HOUSEKEEPING_NS (1 * NS_PER_S)
 #define SHARD_SCRATCH (64u << 20) /* decompressed records of one batch */
+#define SHARD_FETCH_LEAST (16 << 10)
 #define SHARD_MAX_MSGS (1u << 20)
 
 /* ---- making and unmaking ---- */
@@ -47,6 +48,7 @@ struct shard *shard_create(const struct shard_config *cfg)
 		return NULL;
 	s->cfg = *cfg;
 	s->net = cfg->net;
+	s->limits = cfg->limits;
 	list_init(&s->env.free_reqs);
 	list_init(&s->env.cached);
 	s->env.blocks = &s->blocks;
@@ -177,6 +179,23 @@ static void shard_relieve(struct shard *s)
 	s->pausing = still;
 }
 
+/*
+ * A consumer that does not take what it is sent pins log blocks. The more are pinned, the less a
+ * response may hold; when producers stall for want of blocks, the slowest consumer goes.
+ */
+static void shard_adapt_limits(struct shard *s)
+{
+	unsigned shift = s->pinned_bytes > s->cfg.log_bytes / 2	  ? 5
+			 : s->pinned_bytes > s->cfg.log_bytes / 4 ? 2
+								  : 0;
+	s->limits.fetch_max_bytes =
+		max_of(s->cfg.limits.fetch_max_bytes >> shift, SHARD_FETCH_LEAST);
+	s->limits.fetch_part_max_bytes =
+		max_of(s->cfg.limits.fetch_part_max_bytes >> shift, SHARD_FETCH_LEAST);
+	if (s->memory_short && s->pinned_bytes > s->cfg.log_bytes / 4)
+		session_shed_slow(s);
+}
+
 static void shard_housekeeping(struct shard *s)
 {
 	if (s->now_ns < s->housekeeping_ns)
@@ -222,6 +241,7 @@ uint32_t shard_turn(struct shard *s, uint64_t now_ns, int64_t now_ms)
 	work += shard_poll_mesh(s);
 	shard_run_timers(s);
 	shard_relieve(s);
+	shard_adapt_limits(s);
 	topics_turn(s);
 	shard_stop_turn(s);
 	route_drain(s);

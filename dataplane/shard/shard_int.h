@@ -134,9 +134,11 @@ struct shard {
 	struct list runnable; /* request.run: operations are back, resume */
 	uint64_t now_ns;
 	int64_t now_ms;
-	bool st_dirty[64]; /* workers to notify */
-	bool memory_short; /* operations are stalled: no connection is read */
-	bool pausing;	   /* and the connections know */
+	bool st_dirty[64];	  /* workers to notify */
+	struct api_limits limits; /* cfg.limits, less while responses pin much of the log memory */
+	uint64_t pinned_bytes;	  /* of log blocks, by responses that the transport holds */
+	bool memory_short;	  /* operations are stalled: no connection is read */
+	bool pausing;		  /* and the connections know */
 	uint64_t housekeeping_ns;
 	pthread_t thread;
 	bool started;
@@ -153,6 +155,8 @@ void session_data(struct session *se, const uint8_t *p, uint32_t len);
 void session_closed(struct session *se);
 /* The transport is done with the response of r. */
 void session_sent(struct session *se, struct request *r);
+/* Closes the connection that has gone longest without taking what it is being sent. */
+void session_shed_slow(struct shard *s);
 /* After memory_short has changed. */
 void session_pause_all(struct shard *s);
 void session_close(struct session *se, bool abort);

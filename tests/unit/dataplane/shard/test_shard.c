@@ -345,7 +345,7 @@ static uint32_t batch_of(uint8_t *buf, uint32_t size, const char *value)
 static uint32_t produce_frame(
 	uint8_t *buf, uint32_t size, int32_t corr, int32_t part, const char *value)
 {
-	uint8_t batch[4096];
+	uint8_t batch[16384];
 	struct kp_produce_request_partition p = {.index = part};
 	p.records = (struct kbytes){batch, (int32_t)batch_of(batch, sizeof(batch), value)};
 	struct kp_produce_request_topic t = {.name = {"t", 1}, .partitions = &p, .n_partitions = 1};
@@ -574,6 +574,51 @@ static void test_fetched_blocks_stay_pinned_until_the_transport_has_sent_them(vo
 	assert_int_equal(w->shard->blocks.blocks[0].refs, 1);
 }
 
+static void test_consumers_that_take_nothing_get_less_and_less_and_then_make_room(void **state)
+{
+	struct world *w = *state;
+	static uint8_t f[32768];
+	static char value[3500];
+	memset(value, 'v', sizeof(value) - 1);
+	connect_client(w, 1);
+	for (int i = 0; i < 200; i++) {
+		uint32_t n = produce_frame(f, sizeof(f), i, 0, value);
+		receive(w, 1, f, n);
+		turn(w, 2);
+		expect_produced(w, 1, i, KE_NONE, i);
+	}
+	w->net.hold_sent = true;
+	uint32_t first = 0, last = 0;
+	for (uint32_t c = 2; c < 6; c++) {
+		connect_client(w, c);
+		uint32_t n = fetch_frame(f, sizeof(f), 1, 0, 0);
+		receive(w, c, f, n);
+		turn(w, 3);
+		last = expect_fetched(w, c, 1);
+		first = first ? first : last;
+	}
+	assert_true(first > 500000);
+	assert_true(last < 40000);
+	/* Nothing is free but what they pin: the producer stalls, and the slowest is let go. */
+	static char large[12000];
+	memset(large, 'l', sizeof(large) - 1);
+	w->now_ns += 6 * NS_PER_S;
+	w->worker.hold = true;
+	for (int i = 0; i < 50; i++) {
+		uint32_t n = produce_frame(f, sizeof(f), i, 1, large);
+		receive(w, 1, f, n);
+	}
+	turn(w, 4);
+	assert_true(w->net.conns[2].closed_by_us);
+	assert_true(w->net.conns[1].open);
+	w->worker.hold = false;
+	w->net.hold_sent = false;
+	turn(w, 20);
+	for (int i = 0; i < 50; i++)
+		expect_produced(w, 1, i, KE_NONE, i);
+	assert_int_equal(w->shard->pinned_bytes, 0);
+}
+
 static void expect_closed(struct world *w, const uint8_t *p, uint32_t len)
 {
 	connect_client(w, 3);
@@ -662,6 +707,7 @@ int main(void)
 		T(test_a_fetch_without_data_is_answered_empty_at_its_deadline),
 		T(test_a_connection_that_dies_with_work_under_way_leaves_nothing_behind),
 		T(test_fetched_blocks_stay_pinned_until_the_transport_has_sent_them),
+		T(test_consumers_that_take_nothing_get_less_and_less_and_then_make_room),
 		T(test_what_is_not_kafka_closes_the_connection_without_an_answer),
 		T(test_api_versions_too_new_is_answered_in_version_0),
 		T(test_frames_that_never_end_cannot_take_more_than_the_budget),
