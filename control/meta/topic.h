@@ -51,7 +51,9 @@ struct topic_setting {
 	char *value; /* the table's */
 };
 
+/* Immutable once it is in a table; shared by the tables that were cloned from each other. */
 struct topic {
+	uint32_t refs;
 	char name[IMAGE_TOPIC_NAME_MAX + 1];
 	struct uuid id;
 	bool internal;
@@ -61,23 +63,33 @@ struct topic {
 	struct topic_setting *settings; /* the table's */
 };
 
+/* What a part id is. */
+enum topic_part_id {
+	TOPIC_ID_FREE,
+	TOPIC_ID_USED,
+	TOPIC_ID_GONE, /* of a deleted topic; shards may still know it */
+};
+
 struct topics {
 	uint32_t count;
 	uint32_t size;
-	struct topic **v; /* in order of name */
-	/* part_id -> in use; ids freed by a delete stay taken until topics_reclaim */
-	uint8_t *id_state;
-	uint32_t id_limit;
+	struct topic **v;  /* in order of name */
+	uint8_t *id_state; /* enum topic_part_id, by part id */
 	uint32_t id_size;
+	uint32_t id_limit; /* above every id that is not free */
+	uint32_t id_hint;  /* below it none is free */
 };
 
 void topics_init(struct topics *t);
 void topics_fini(struct topics *t);
+/* An independent table with the same topics, for a change that may not come about. -1: no memory.
+ */
+int topics_clone(struct topics *dst, const struct topics *src);
 /* NULL: no such topic. Borrowed until the next change. */
 const struct topic *topics_find(const struct topics *t, struct kstr name);
 const struct topic *topics_find_id(const struct topics *t, const struct uuid *id);
 
-/* One setting as a request gives it; borrowed. A null value means the default. */
+/* One setting as a request gives it; borrowed. The last of a name wins. */
 struct topic_setting_arg {
 	struct kstr name;
 	struct kstr value;
@@ -100,7 +112,7 @@ struct topic_spec {
 	const struct topic_setting_arg *settings;
 	int32_t setting_count;
 	struct uuid id; /* fresh and random */
-	bool internal;	/* made by the broker itself: names that begin with __ are allowed to it */
+	bool internal;	/* made by the broker, which alone may use TOPIC_OFFSETS and the like */
 };
 
 /*
@@ -118,12 +130,29 @@ int16_t topics_create(struct topics *t, const struct config *cfg, const struct t
 int32_t topic_spec_partitions(const struct topic_spec *spec, const struct config *cfg);
 /* Takes the topic out: KE_NONE or UNKNOWN_TOPIC_OR_PARTITION. Its part ids stay taken. */
 int16_t topics_delete(struct topics *t, struct kstr name);
-/* Part ids of deleted topics may be used again: no shard serves an image that has them. Call only
-   when every shard serves an image built after the last topics_delete. */
+/*
+ * Part ids of deleted topics are free again. Only when every shard serves an image built after the
+ * last topics_delete.
+ */
 void topics_reclaim(struct topics *t);
-/* For loading: adds a topic with its part ids as they were. 0; -1 when it does not fit the table
- * (name or id twice, part id taken, memory). Copies. */
-int topics_restore(struct topics *t, const struct topic *topic);
+/* For loading: a topic with its part ids and settings as they were; borrows. */
+struct topic_stored {
+	struct kstr name;
+	struct uuid id;
+	bool internal;
+	int32_t partition_count;
+	const uint32_t *part_ids;
+	const struct topic_setting_arg *settings; /* checked as in topics_validate */
+	int32_t setting_count;
+};
+/*
+ * Adds it. 0; -1 with what is wrong in err: name invalid or there twice, id zero,
+ * part id taken or too large, setting unknown, no memory. The table is then only good for
+ * topics_fini.
+ */
+int topics_restore(struct topics *t, const struct topic_stored *stored, char *err, size_t err_size);
+/* Whether the broker keeps the name for itself. */
+bool topic_name_reserved(struct kstr name);
 
 /* What the data path looks at, from the topic's settings and the broker's defaults. */
 struct image_topic_config topic_image_config(const struct topic *topic, const struct config *cfg);
@@ -134,9 +163,9 @@ enum topic_setting_source {
 	TOPIC_SRC_STATIC_BROKER = 4,
 	TOPIC_SRC_DEFAULT = 5,
 };
-/* The effective value of one setting as text into out (cut to size), and where it comes from. */
-enum topic_setting_source topic_setting_value(const struct topic_setting *given,
-	uint32_t given_count, const struct topic_setting_desc *desc, const struct config *cfg,
-	char *out, size_t size);
+/* The effective value of one setting as text into out (cut to size), and where it comes from. topic
+   may be NULL: a topic without settings of its own. */
+enum topic_setting_source topic_setting_value(const struct topic *topic,
+	const struct topic_setting_desc *desc, const struct config *cfg, char *out, size_t size);
 
 #endif

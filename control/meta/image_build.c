@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the topic table to the image that the shards serve by. PURE. */
+#include "control/meta/meta.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+
+static void fill_partitions(
+	const struct topic *topic, const struct meta_image_args *args, struct image_partition *out)
+{
+	for (int32_t i = 0; i < topic->partition_count; i++) {
+		uint32_t id = topic->part_ids[i];
+		out[i] = (struct image_partition){
+			.part_id = id,
+			.shard = (uint16_t)(id % args->shards),
+			.worker = (uint16_t)(id % args->workers),
+			.leader = args->cfg->node_id,
+			.leader_epoch = 0,
+		};
+	}
+}
+
+struct image *meta_image_build(const struct topics *topics, const struct meta_image_args *args)
+{
+	CHECK(args->shards > 0 && args->workers > 0);
+	struct image *im = NULL;
+	size_t partitions = 0;
+	for (uint32_t i = 0; i < topics->count; i++)
+		partitions += (size_t)topics->v[i]->partition_count;
+	struct image_topic *t = calloc(topics->count + 1, sizeof(*t));
+	struct image_partition *p = calloc(partitions + 1, sizeof(*p));
+	if (!t || !p)
+		goto out;
+	struct image_partition *at = p;
+	for (uint32_t i = 0; i < topics->count; i++) {
+		const struct topic *topic = topics->v[i];
+		fill_partitions(topic, args, at);
+		t[i] = (struct image_topic){
+			.name = kstr_of(topic->name),
+			.id = topic->id,
+			.internal = topic->internal,
+			.config = topic_image_config(topic, args->cfg),
+			.partition_count = topic->partition_count,
+			.partitions = at,
+		};
+		at += topic->partition_count;
+	}
+	const char *rack = args->cfg->broker_rack;
+	struct image_broker broker = {
+		.node_id = args->cfg->node_id,
+		.host = kstr_of(args->host),
+		.port = args->port,
+		.rack = rack[0] ? kstr_of(rack) : KSTR_NULL,
+	};
+	struct image_source src = {
+		.epoch = args->epoch,
+		.cluster_id = kstr_of(args->cluster_id),
+		.node_id = args->cfg->node_id,
+		.controller_id = args->cfg->node_id,
+		.brokers = &broker,
+		.broker_count = 1,
+		.topics = t,
+		.topic_count = topics->count,
+	};
+	im = image_build(&src);
+out:
+	free(t);
+	free(p);
+	return im;
+}

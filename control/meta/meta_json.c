@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The metadata document as JSON: {"crc32c": "0123abcd", "format": 1, "state": {...}, "version": 7}.
+ * The checksum is over the compact text, keys sorted, of the document without it. PURE.
+ */
+#include "control/meta/meta.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/crc.h"
+
+#define META_FORMAT 1
+#define DUMP_FLAGS (JSON_COMPACT | JSON_SORT_KEYS)
+
+static void base64url(const uint8_t *p, size_t n, char *out)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	uint32_t acc = 0;
+	unsigned bits = 0;
+	for (size_t i = 0; i < n; i++) {
+		acc = acc << 8 | p[i];
+		for (bits += 8; bits >= 6; bits -= 6)
+			*out++ = digits[acc >> (bits - 6) & 63];
+	}
+	if (bits)
+		*out++ = digits[acc << (6 - bits) & 63];
+	*out = 0;
+}
+
+void meta_cluster_id(const uint8_t random[16], char out[META_CLUSTER_ID_LEN + 1])
+{
+	base64url(random, 16, out);
+}
+
+static void uuid_text(const struct uuid *id, char out[33])
+{
+	for (int i = 0; i < 16; i++)
+		snprintf(out + 2 * i, 3, "%02x", id->b[i]);
+}
+
+static bool uuid_parse(const char *text, struct uuid *id)
+{
+	if (strlen(text) != 32 || strspn(text, "0123456789abcdef") != 32)
+		return false;
+	for (int i = 0; i < 16; i++) {
+		char pair[3] = {text[2 * i], text[2 * i + 1], 0};
+		id->b[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return true;
+}
+
+/* ---- encode ---- */
+
+static json_t *encode_topic(const struct topic *t)
+{
+	char id[33];
+	uuid_text(&t->id, id);
+	json_t *settings = json_object(), *ids = json_array();
+	for (uint32_t i = 0; i < t->setting_count; i++)
+		if (json_object_set_new(settings, t->settings[i].desc->name,
+			    json_string(t->settings[i].value)) < 0)
+			goto fail;
+	for (int32_t i = 0; i < t->partition_count; i++)
+		if (json_array_append_new(ids, json_integer(t->part_ids[i])) < 0)
+			goto fail;
+	return json_pack("{s:s, s:s, s:b, s:o, s:o}", "name", t->name, "id", id, "internal",
+		(int)t->internal, "part_ids", ids, "settings", settings);
+fail:
+	json_decref(settings);
+	json_decref(ids);
+	return NULL;
+}
+
+static json_t *encode_state(const struct meta_state *state)
+{
+	json_t *topics = json_array();
+	for (uint32_t i = 0; i < state->topics.count; i++) {
+		if (json_array_append_new(topics, encode_topic(state->topics.v[i])) < 0) {
+			json_decref(topics);
+			return NULL;
+		}
+	}
+	return json_pack("{s:s, s:o}", "cluster_id", state->cluster_id, "topics", topics);
+}
+
+/* Checksum of doc, which must not hold one. -1: no memory. */
+static int checksum(const json_t *doc, char out[9])
+{
+	char *text = json_dumps(doc, DUMP_FLAGS);
+	if (!text)
+		return -1;
+	snprintf(out, 9, "%08x", crc32c(0, text, strlen(text)));
+	free(text);
+	return 0;
+}
+
+char *meta_encode(const struct meta_state *state, uint64_t version, size_t *len)
+{
+	char *text = NULL;
+	char crc[9];
+	json_t *inner = encode_state(state);
+	if (!inner)
+		return NULL;
+	json_t *doc = json_pack("{s:i, s:I, s:o}", "format", META_FORMAT, "version",
+		(json_int_t)version, "state", inner);
+	if (!doc || checksum(doc, crc) < 0 ||
+		json_object_set_new(doc, "crc32c", json_string(crc)) < 0)
+		goto out;
+	text = json_dumps(doc, DUMP_FLAGS);
+	if (text)
+		*len = strlen(text);
+out:
+	json_decref(doc);
+	return text;
+}
+
+/* ---- decode ---- */
+
+/* Settings of a topic as arguments that borrow from the document; -1: not an object of strings. */
+static int decode_settings(json_t *settings, struct topic_setting_arg *out, int32_t *count)
+{
+	const char *key;
+	json_t *value;
+	*count = 0;
+	json_object_foreach(settings, key, value)
+	{
+		if (!json_is_string(value))
+			return -1;
+		out[(*count)++] = (struct topic_setting_arg){
+			.name = kstr_of(key), .value = kstr_of(json_string_value(value))};
+	}
+	return 0;
+}
+
+static int decode_ids(json_t *ids, uint32_t *out)
+{
+	size_t i;
+	json_t *v;
+	json_array_foreach(ids, i, v)
+	{
+		json_int_t n = json_integer_value(v);
+		if (!json_is_integer(v) || n < 0 || n > UINT32_MAX)
+			return -1;
+		out[i] = (uint32_t)n;
+	}
+	return 0;
+}
+
+static int decode_topic(json_t *doc, struct topics *topics, char *err, size_t size)
+{
+	const char *name, *id;
+	int internal;
+	json_t *ids, *settings;
+	struct topic_stored s = {0};
+	uint32_t *part_ids = NULL;
+	struct topic_setting_arg *args = NULL;
+	int r = -1;
+	if (json_unpack(doc, "{s:s, s:s, s:b, s:o, s:o}", "name", &name, "id", &id, "internal",
+		    &internal, "part_ids", &ids, "settings", &settings) < 0 ||
+		!uuid_parse(id, &s.id) || !json_is_array(ids) || !json_is_object(settings) ||
+		json_array_size(ids) > INT32_MAX) {
+		snprintf(err, size, "a topic lacks a field");
+		return -1;
+	}
+	part_ids = calloc(json_array_size(ids) + 1, sizeof(*part_ids));
+	args = calloc(json_object_size(settings) + 1, sizeof(*args));
+	if (!part_ids || !args) {
+		snprintf(err, size, "memory is short");
+		goto out;
+	}
+	if (decode_ids(ids, part_ids) < 0 ||
+		decode_settings(settings, args, &s.setting_count) < 0) {
+		snprintf(err, size, "topic '%.249s' has a field of the wrong kind", name);
+		goto out;
+	}
+	s.name = kstr_of(name);
+	s.internal = internal;
+	s.partition_count = (int32_t)json_array_size(ids);
+	s.part_ids = part_ids;
+	s.settings = args;
+	r = topics_restore(topics, &s, err, size);
+out:
+	free(part_ids);
+	free(args);
+	return r;
+}
+
+static int decode_state(json_t *doc, struct meta_state *state, char *err, size_t size)
+{
+	const char *cluster_id;
+	json_t *topics, *t;
+	size_t i;
+	if (json_unpack(doc, "{s:s, s:o}", "cluster_id", &cluster_id, "topics", &topics) < 0 ||
+		!json_is_array(topics) || strlen(cluster_id) > META_CLUSTER_ID_LEN) {
+		snprintf(err, size, "the state lacks a field");
+		return -1;
+	}
+	snprintf(state->cluster_id, sizeof(state->cluster_id), "%s", cluster_id);
+	json_array_foreach(topics, i, t)
+	{
+		if (decode_topic(t, &state->topics, err, size) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Format and checksum; leaves the state (borrowed) and the version. */
+static int decode_envelope(json_t *doc, json_t **state, uint64_t *version, char *err, size_t size)
+{
+	int format;
+	char crc[9];
+	if (json_unpack(doc, "{s:i}", "format", &format) < 0) {
+		snprintf(err, size, "it is not a metadata document");
+		return -1;
+	}
+	if (format != META_FORMAT) {
+		snprintf(err, size,
+			"it has format %d and this version reads format %d: start the version that "
+			"wrote it, or a newer one",
+			format, META_FORMAT);
+		return -1;
+	}
+	json_t *stored = json_incref(json_object_get(doc, "crc32c"));
+	json_int_t v;
+	int r = -1;
+	json_object_del(doc, "crc32c");
+	if (!json_is_string(stored) || checksum(doc, crc) < 0 ||
+		strcmp(json_string_value(stored), crc) != 0)
+		snprintf(err, size, "its checksum does not match");
+	else if (json_unpack(doc, "{s:I, s:o}", "version", &v, "state", state) < 0 || v < 1)
+		snprintf(err, size, "it lacks a field");
+	else
+		r = 0;
+	json_decref(stored);
+	if (r == 0)
+		*version = (uint64_t)v;
+	return r;
+}
+
+int meta_decode(const char *text, size_t len, struct meta_state *state, uint64_t *version,
+	char *err, size_t err_size)
+{
+	json_error_t je;
+	json_t *inner;
+	*state = (struct meta_state){0};
+	topics_init(&state->topics);
+	json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
+	if (!doc) {
+		snprintf(err, err_size, "it is not valid JSON (%s, line %d)", je.text, je.line);
+		return -1;
+	}
+	int r = decode_envelope(doc, &inner, version, err, err_size);
+	if (r == 0)
+		r = decode_state(inner, state, err, err_size);
+	json_decref(doc);
+	if (r < 0)
+		topics_fini(&state->topics);
+	return r;
+}
