@@ -223,6 +223,11 @@ static bool ring_needs_enter(const struct io_ring *r)
 	return *r->ring.sq.kflags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
+bool io_ring_has_pending(const struct io_ring *r)
+{
+	return io_uring_sq_ready(&r->ring) > 0;
+}
+
 bool io_ring_is_ready(const struct io_ring *r)
 {
 	return io_uring_cq_ready(&r->ring) > 0 || ring_needs_enter(r);

@@ -35,6 +35,8 @@ void io_ring_kick(struct io_ring *r);
 /* The same, then waits until an operation has finished, wake_fd is readable, or timeout_ns (0: for
  * ever). */
 void io_ring_wait(struct io_ring *r, uint64_t timeout_ns);
+/* True when something has been submitted that is not started yet. */
+bool io_ring_has_pending(const struct io_ring *r);
 /* True when reap may find something, without asking the kernel. */
 bool io_ring_is_ready(const struct io_ring *r);
 /* System calls made so far by the asynchronous part. */

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MR_TESTS_STORAGE_IO_MEM_H
+#define MR_TESTS_STORAGE_IO_MEM_H
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "storage/worker/io.h"
+
+/* A filesystem in memory, where everything is durable at once. Counts flushes. */
+
+#define MEM_FILES 256
+
+struct io_file {
+	char path[IO_PATH_MAX];
+	bool used;
+	bool dir;
+	uint8_t *data;
+	uint64_t size;
+	uint64_t capacity;
+	int opens;
+};
+
+struct io_mem {
+	struct io io;
+	struct io_file files[MEM_FILES];
+	struct list queue;
+	uint64_t room; /* bytes that growth may still take; then -ENOSPC */
+	uint64_t preads;
+	uint64_t pread_bytes;
+	uint64_t flushes;
+};
+
+static inline struct io_mem *mem_of(struct io *io)
+{
+	return (struct io_mem *)io;
+}
+
+static inline struct io_file *mem_find(struct io_mem *m, const char *path)
+{
+	for (int i = 0; i < MEM_FILES; i++)
+		if (m->files[i].used && strcmp(m->files[i].path, path) == 0)
+			return &m->files[i];
+	return NULL;
+}
+
+static inline bool mem_resize(struct io_file *f, uint64_t size)
+{
+	if (size > f->capacity) {
+		uint64_t capacity = max_of(size, f->capacity * 2);
+		uint8_t *p = realloc(f->data, capacity);
+		if (!p)
+			return false;
+		f->data = p;
+		f->capacity = capacity;
+	}
+	if (size > f->size)
+		memset(f->data + f->size, 0, size - f->size);
+	f->size = size;
+	return true;
+}
+
+static inline struct io_file *mem_add(struct io_mem *m, const char *path, bool dir)
+{
+	for (int i = 0; i < MEM_FILES; i++) {
+		struct io_file *f = &m->files[i];
+		if (f->used || f->opens > 0)
+			continue;
+		free(f->data);
+		*f = (struct io_file){.used = true, .dir = dir};
+		snprintf(f->path, sizeof(f->path), "%s", path);
+		return f;
+	}
+	return NULL;
+}
+
+static inline bool mem_parent_ok(struct io_mem *m, const char *path)
+{
+	char parent[IO_PATH_MAX];
+	snprintf(parent, sizeof(parent), "%s", path);
+	char *slash = strrchr(parent, '/');
+	if (!slash || slash == parent)
+		return true;
+	*slash = 0;
+	struct io_file *f = mem_find(m, parent);
+	return f && f->dir;
+}
+
+static inline int mem_open(struct io *io, const char *path, unsigned flags, struct io_file **out)
+{
+	struct io_mem *m = mem_of(io);
+	struct io_file *f = mem_find(m, path);
+	if (f && (flags & IO_EXCL))
+		return -EEXIST;
+	if (f && f->dir)
+		return -EISDIR;
+	if (!f && (!(flags & IO_CREATE) || !mem_parent_ok(m, path)))
+		return -ENOENT;
+	if (!f)
+		f = mem_add(m, path, false);
+	if (!f)
+		return -EMFILE;
+	if (flags & IO_TRUNC)
+		f->size = 0;
+	f->opens++;
+	*out = f;
+	return 0;
+}
+
+static inline void mem_close(struct io *io, struct io_file *f)
+{
+	CHECK(f->opens > 0);
+	f->opens--;
+}
+
+static inline int mem_size(struct io *io, struct io_file *f, uint64_t *out)
+{
+	*out = f->size;
+	return 0;
+}
+
+static inline int mem_truncate(struct io *io, struct io_file *f, uint64_t size)
+{
+	return mem_resize(f, size) ? 0 : -ENOSPC;
+}
+
+static inline int64_t mem_pread(
+	struct io *io, struct io_file *f, void *buf, uint64_t len, uint64_t off)
+{
+	mem_of(io)->preads++;
+	mem_of(io)->pread_bytes += len;
+	if (off >= f->size)
+		return 0;
+	uint64_t n = min_of(len, f->size - off);
+	memcpy(buf, f->data + off, n);
+	return (int64_t)n;
+}
+
+static inline int64_t mem_pwrite(
+	struct io *io, struct io_file *f, const void *buf, uint64_t len, uint64_t off)
+{
+	if (off + len > f->size && !mem_resize(f, off + len))
+		return -ENOSPC;
+	memcpy(f->data + off, buf, len);
+	return (int64_t)len;
+}
+
+static inline int mem_fsync(struct io *io, struct io_file *f)
+{
+	mem_of(io)->flushes++;
+	return 0;
+}
+
+static inline int mem_mkdir(struct io *io, const char *path)
+{
+	struct io_mem *m = mem_of(io);
+	if (mem_find(m, path))
+		return -EEXIST;
+	if (!mem_parent_ok(m, path))
+		return -ENOENT;
+	return mem_add(m, path, true) ? 0 : -ENOSPC;
+}
+
+static inline bool mem_is_in(const struct io_file *f, const char *path)
+{
+	size_t n = strlen(path);
+	return f->used && strncmp(f->path, path, n) == 0 && f->path[n] == '/';
+}
+
+static inline int mem_rmdir(struct io *io, const char *path)
+{
+	struct io_mem *m = mem_of(io);
+	struct io_file *f = mem_find(m, path);
+	if (!f || !f->dir)
+		return -ENOENT;
+	for (int i = 0; i < MEM_FILES; i++)
+		if (mem_is_in(&m->files[i], path))
+			return -ENOTEMPTY;
+	f->used = false;
+	return 0;
+}
+
+static inline int mem_unlink(struct io *io, const char *path)
+{
+	struct io_file *f = mem_find(mem_of(io), path);
+	if (!f || f->dir)
+		return f ? -EISDIR : -ENOENT;
+	f->used = false;
+	return 0;
+}
+
+static inline int mem_rename(struct io *io, const char *from, const char *to)
+{
+	struct io_mem *m = mem_of(io);
+	struct io_file *f = mem_find(m, from), *old = mem_find(m, to);
+	if (!f)
+		return -ENOENT;
+	if (old && old->dir && mem_rmdir(io, to) < 0)
+		return -ENOTEMPTY;
+	if (old)
+		old->used = false;
+	size_t n = strlen(from);
+	for (int i = 0; i < MEM_FILES; i++) {
+		struct io_file *g = &m->files[i];
+		if (!mem_is_in(g, from))
+			continue;
+		char path[IO_PATH_MAX];
+		snprintf(path, sizeof(path), "%.300s%.200s", to, g->path + n);
+		memcpy(g->path, path, sizeof(path));
+	}
+	snprintf(f->path, sizeof(f->path), "%s", to);
+	return 0;
+}
+
+static inline int mem_fsync_dir(struct io *io, const char *path)
+{
+	mem_of(io)->flushes++;
+	return 0;
+}
+
+static inline int mem_list(
+	struct io *io, const char *path, void (*each)(void *arg, const char *name), void *arg)
+{
+	struct io_mem *m = mem_of(io);
+	if (!mem_find(m, path))
+		return -ENOENT;
+	size_t n = strlen(path);
+	for (int i = 0; i < MEM_FILES; i++)
+		if (mem_is_in(&m->files[i], path) && !strchr(m->files[i].path + n + 1, '/'))
+			each(arg, m->files[i].path + n + 1);
+	return 0;
+}
+
+static inline void mem_submit(struct io *io, struct io_op *op)
+{
+	if (op->kind == IO_READ || op->kind == IO_WRITE) {
+		CHECK((uintptr_t)op->buf % IO_SECTOR == 0);
+		CHECK(op->off % IO_SECTOR == 0 && op->len % IO_SECTOR == 0 && op->len > 0);
+		CHECK(op->off + op->len <= op->file->size); /* never beyond what is allocated */
+	}
+	list_push_back(&mem_of(io)->queue, &op->node);
+}
+
+static inline int64_t mem_grow(struct io_mem *m, const struct io_op *op)
+{
+	if (op->len > m->room)
+		return -ENOSPC;
+	m->room -= op->len;
+	return mem_resize(op->file, max_of(op->file->size, op->off + op->len)) ? 0 : -ENOSPC;
+}
+
+static inline uint32_t mem_reap(struct io *io, struct list *done)
+{
+	struct io_mem *m = mem_of(io);
+	uint32_t n = 0;
+	for (struct list *it; (it = list_pop_front(&m->queue)); n++) {
+		struct io_op *op = list_entry(it, struct io_op, node);
+		switch (op->kind) {
+		case IO_READ:
+			op->result = mem_pread(io, op->file, op->buf, op->len, op->off);
+			break;
+		case IO_WRITE:
+			op->result = mem_pwrite(io, op->file, op->buf, op->len, op->off);
+			break;
+		case IO_FDATASYNC:
+			op->result = mem_fsync(io, op->file);
+			break;
+		case IO_FALLOCATE:
+			op->result = mem_grow(m, op);
+			break;
+		}
+		list_push_back(done, it);
+	}
+	return n;
+}
+
+static inline struct io *io_mem_init(struct io_mem *m)
+{
+	static const struct io_api api = {
+		.submit = mem_submit,
+		.reap = mem_reap,
+		.open = mem_open,
+		.close = mem_close,
+		.size = mem_size,
+		.truncate = mem_truncate,
+		.pread = mem_pread,
+		.pwrite = mem_pwrite,
+		.fsync = mem_fsync,
+		.mkdir = mem_mkdir,
+		.rmdir = mem_rmdir,
+		.rename = mem_rename,
+		.unlink = mem_unlink,
+		.fsync_dir = mem_fsync_dir,
+		.list = mem_list,
+	};
+	memset(m, 0, sizeof(*m));
+	m->io.api = &api;
+	m->room = UINT64_MAX;
+	list_init(&m->queue);
+	return &m->io;
+}
+
+static inline void io_mem_fini(struct io_mem *m)
+{
+	for (int i = 0; i < MEM_FILES; i++)
+		free(m->files[i].data);
+}
+
+#endif
