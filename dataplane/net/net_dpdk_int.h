@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MR_NET_NET_DPDK_INT_H
+#define MR_NET_NET_DPDK_INT_H
+
+#include <rte_config.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include "base/list.h"
+#include "base/ring.h"
+#include "net/ipstack.h"
+#include "net/net.h"
+#include "net/siphash.h"
+
+/*
+ * Private to net_dpdk*.c: the shell that carries frames between one DPDK port and the shards'
+ * ipstacks.
+ *
+ *	net_dpdk_eal.c    DPDK's environment: memory, arguments, its log
+ *	net_dpdk_port.c   which port, its device, queues and offloads
+ *	net_dpdk_check.c  may this process use that port? what to do if not
+ *	net_dpdk_open.c   opening and closing of all of it
+ *	net_dpdk_io.c     one shard's frames: receive, steer to the shard that owns the flow, send
+ *	net_dpdk.c        one shard's net_ops over its ipstack
+ */
+#define DPDK_SHARDS_MAX 64u
+#define DPDK_BURST 32u
+#define DPDK_RX_TURN 128u	/* frames that a shard takes in per net_poll */
+#define DPDK_TX_TURN 8u		/* bursts that a shard sends per net_flush */
+#define DPDK_FORWARD_RING 1024u /* frames on their way from one shard to another */
+#define DPDK_COPY_SIZE 512u	/* bytes that a net_send without a cookie may have */
+#define DPDK_COPY_COUNT 1024u
+#define DPDK_NONE UINT32_MAX
+#define DPDK_ERR_SIZE 512u
+
+enum dport_kind {
+	DPORT_TAP,
+	DPORT_AF_XDP,
+	DPORT_AF_PACKET,
+	DPORT_MEMIF,
+	DPORT_RING,
+	DPORT_PCI,
+};
+
+/* dpdk.port, taken apart. */
+struct dport_spec {
+	enum dport_kind kind;
+	char name[112]; /* interface, socket path, ring name or PCI address */
+};
+
+/* A connection as the caller knows it. */
+enum dcn_state { DCN_FREE, DCN_OPEN, DCN_CLOSING };
+
+struct dcn {
+	enum dcn_state state;
+	uint32_t gen; /* never 0 */
+	ipstack_conn_t ip;
+	void *user;
+	struct list node;		/* dshard.free, or dshard.fins after the peer's FIN */
+	uint32_t copy_first, copy_last; /* copies of sends without a cookie, oldest first */
+};
+
+struct dshard {
+	struct net net; /* first */
+	struct net_dpdk *d;
+	uint32_t index;
+	bool open;    /* between net_dpdk_shard and net_fini */
+	bool started; /* its thread has been here */
+	bool registered;
+	uint64_t now_ns;
+	struct ipstack *stack;
+	bool more; /* the last net_poll had no room for all events */
+
+	struct dcn *conns;
+	struct list free, fins;
+	uint8_t *copy_mem;
+	uint32_t copy_next[DPDK_COPY_COUNT]; /* free list, or a connection's copies */
+	uint32_t copy_free;
+
+	struct rte_mbuf *lent[DPDK_RX_TURN]; /* received frames that the stack may point at */
+	uint32_t lent_count;
+	struct rte_mbuf *spare[DPDK_BURST]; /* empty frames for sending */
+	uint32_t spare_count;
+	struct rte_mbuf *tx[DPDK_BURST]; /* built and not yet taken by the port */
+	uint32_t tx_count;
+	uint64_t tx_since_ns; /* tx has been stuck since; 0: it is not */
+	uint64_t nap_ns;      /* of ports that cannot wake us */
+	uint64_t drops;	      /* frames dropped here, for want of room */
+};
+
+struct net_dpdk {
+	struct net_dpdk_config cfg;
+	struct dport_spec spec;
+	uint32_t ip, gateway;
+	uint8_t prefix_len;
+	uint8_t secret[32];
+	struct siphash_key steer_key;
+
+	bool eal_up;
+	bool huge;
+	struct dlog *log; /* net_dpdk_eal.c: what DPDK says while we open */
+	uint8_t *log_mem;
+
+	bool port_probed, port_started;
+	uint16_t port;
+	uint16_t mtu; /* of IP packets */
+	uint8_t mac[6];
+	uint32_t shards;
+	uint32_t queues;
+	bool rx_csum;	  /* the port verifies checksums */
+	bool tx_csum;	  /* the port fills checksums in */
+	bool rss_trusted; /* a flow stays on its queue, and there is one for each shard */
+	bool fd_intr;	  /* queue_fd are interrupts that need to be enabled */
+	int queue_fd[DPDK_SHARDS_MAX]; /* readable when the queue has frames; -1: there is none */
+	struct rte_mempool *pool[DPDK_SHARDS_MAX];
+	struct rte_ring *wire[2]; /* ring port: what the test sends in, what it takes out */
+
+	struct dshard *shard;
+	struct ring **rx_forward; /* [from * shards + to]: received frames for their owner */
+	struct ring *
+		*tx_forward; /* [from * shards + to]: frames to send for shards without a queue */
+};
+
+extern const struct net_ops net_dpdk_ops; /* net_dpdk.c */
+
+/* Writes a sentence to err; always -1. */
+__attribute__((format(printf, 3, 4))) int dpdk_fault(
+	char *err, size_t err_size, const char *fmt, ...);
+
+/* ---- net_dpdk_eal.c ---- */
+
+/*
+ * Starts EAL with memory for everything. 0, or -1 and a sentence. From here to dpdk_log_end DPDK's
+ * lines, and its libraries' on stderr, are caught (unless verbose).
+ */
+int dpdk_eal_open(struct net_dpdk *d, char *err, size_t err_size);
+void dpdk_eal_close(struct net_dpdk *d);
+void dpdk_log_end(struct net_dpdk *d);
+/* The last line that DPDK has logged about a failure; "" if there is none. */
+const char *dpdk_log_last(struct net_dpdk *d);
+
+/* ---- net_dpdk_port.c ---- */
+
+/* 0, or -1 and a sentence. */
+int dport_parse(const char *text, struct dport_spec *spec, char *err, size_t err_size);
+/* mbufs that one pool needs for this port. */
+uint32_t dport_pool_size(const struct dport_spec *spec);
+int dport_open(struct net_dpdk *d, char *err, size_t err_size);
+void dport_close(struct net_dpdk *d);
+
+/* ---- net_dpdk_check.c ---- */
+
+/* Is there such a port and may we use it? Before EAL, so that the answer is in the operator's
+ * words. */
+int dport_check(const struct dport_spec *spec, char *err, size_t err_size);
+
+/* ---- net_dpdk_io.c ---- */
+
+/* Gives back the frames of the last turn and takes in the next ones. */
+void dio_receive(struct dshard *s);
+/* Sends what the stack has to send, as far as the port takes it. */
+void dio_send(struct dshard *s);
+/* Sleeps until a frame comes, the waker is notified or until_ns. */
+void dio_wait(struct dshard *s, uint64_t until_ns);
+
+#endif

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process's one DPDK environment and port, and the shards' transports on it. Main thread,
+ * before the shards' threads exist and after they have ended.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/net_dpdk_int.h"
+
+/* ---- configuration ---- */
+
+static int parse_ip(const char *text, uint32_t *ip)
+{
+	struct in_addr a;
+	if (inet_pton(AF_INET, text, &a) != 1)
+		return -1;
+	*ip = ntohl(a.s_addr);
+	return 0;
+}
+
+static int parse_address(struct net_dpdk *d, char *err, size_t err_size)
+{
+	char host[64];
+	const char *text = d->cfg.address;
+	const char *slash = strchr(text, '/');
+	char *end = NULL;
+	size_t len = slash ? (size_t)(slash - text) : 0;
+	unsigned long prefix = slash ? strtoul(slash + 1, &end, 10) : 99;
+	if (!slash || len >= sizeof(host) || end == slash + 1 || *end || prefix < 1 || prefix > 31)
+		return dpdk_fault(err, err_size,
+			"dpdk.address=%s: give an IPv4 address and the length of its network, for "
+			"example 10.0.0.2/24",
+			text);
+	memcpy(host, text, len);
+	host[len] = 0;
+	if (parse_ip(host, &d->ip) != 0)
+		return dpdk_fault(
+			err, err_size, "dpdk.address=%s: '%s' is not an IPv4 address", text, host);
+	d->prefix_len = (uint8_t)prefix;
+	if (d->cfg.gateway[0] && parse_ip(d->cfg.gateway, &d->gateway) != 0)
+		return dpdk_fault(
+			err, err_size, "dpdk.gateway=%s is not an IPv4 address", d->cfg.gateway);
+	if (d->gateway && (d->gateway ^ d->ip) >> (32 - prefix))
+		return dpdk_fault(err, err_size,
+			"dpdk.gateway=%s is not in the network of dpdk.address=%s", d->cfg.gateway,
+			text);
+	return 0;
+}
+
+static int parse_config(struct net_dpdk *d, char *err, size_t err_size)
+{
+	const char *huge = d->cfg.hugepages;
+	if (d->cfg.shards < 1 || d->cfg.shards > DPDK_SHARDS_MAX)
+		return dpdk_fault(err, err_size, "dpdk can have 1 to %u shards", DPDK_SHARDS_MAX);
+	if (strcmp(huge, "auto") != 0 && strcmp(huge, "off") != 0 && strcmp(huge, "require") != 0)
+		return dpdk_fault(
+			err, err_size, "dpdk.hugepages=%s: give auto, off or require", huge);
+	if (parse_address(d, err, err_size) != 0)
+		return -1;
+	return dport_parse(d->cfg.port, &d->spec, err, err_size);
+}
+
+/* ---- shards ---- */
+
+static bool make_forwards(struct net_dpdk *d)
+{
+	size_t n = (size_t)d->shards * d->shards;
+	d->rx_forward = calloc(n, sizeof(*d->rx_forward));
+	d->tx_forward = calloc(n, sizeof(*d->tx_forward));
+	if (!d->rx_forward || !d->tx_forward)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (i / d->shards == i % d->shards)
+			continue;
+		d->rx_forward[i] = ring_create(DPDK_FORWARD_RING);
+		d->tx_forward[i] = ring_create(DPDK_FORWARD_RING);
+		if (!d->rx_forward[i] || !d->tx_forward[i])
+			return false;
+	}
+	return true;
+}
+
+static int make_shards(struct net_dpdk *d, char *err, size_t err_size)
+{
+	d->shard = calloc(d->shards, sizeof(*d->shard));
+	for (uint32_t i = 0; d->shard && i < d->shards; i++)
+		d->shard[i].net.waker.fd = -1;
+	if (!d->shard || !make_forwards(d))
+		return dpdk_fault(err, err_size, "no memory for %u shards", d->shards);
+	for (uint32_t i = 0; i < d->shards; i++) {
+		struct dshard *s = &d->shard[i];
+		s->d = d;
+		s->index = i;
+		s->net.ops = &net_dpdk_ops;
+		if (waker_init(&s->net.waker) != 0)
+			return dpdk_fault(err, err_size,
+				"too many open files: raise the limit (ulimit -n, LimitNOFILE=)");
+	}
+	return 0;
+}
+
+/* The frames in a ring go back to their pools before those go. Tags: see net_dpdk_io.c. */
+static void free_forward(struct ring *r)
+{
+	void *p;
+	if (!r)
+		return;
+	while (ring_pop(r, &p, 1))
+		rte_pktmbuf_free((struct rte_mbuf *)((uintptr_t)p & ~(uintptr_t)1));
+	ring_destroy(r);
+}
+
+static void free_shards(struct net_dpdk *d)
+{
+	size_t n = (size_t)d->shards * d->shards;
+	for (size_t i = 0; i < n; i++) {
+		free_forward(d->rx_forward ? d->rx_forward[i] : NULL);
+		free_forward(d->tx_forward ? d->tx_forward[i] : NULL);
+	}
+	free(d->rx_forward);
+	free(d->tx_forward);
+	for (uint32_t i = 0; d->shard && i < d->shards; i++)
+		waker_fini(&d->shard[i].net.waker);
+	free(d->shard);
+}
+
+struct net_dpdk *net_dpdk_open(const struct net_dpdk_config *cfg, char *err, size_t err_size)
+{
+	struct net_dpdk *d = calloc(1, sizeof(*d));
+	if (!d) {
+		dpdk_fault(err, err_size, "no memory for the dpdk transport");
+		return NULL;
+	}
+	d->cfg = *cfg;
+	if (parse_config(d, err, err_size) != 0)
+		goto fail;
+	d->shards = cfg->shards;
+	if (dport_check(&d->spec, err, err_size) != 0)
+		goto fail;
+	if (getrandom(d->secret, sizeof(d->secret), 0) != (ssize_t)sizeof(d->secret)) {
+		dpdk_fault(err, err_size, "no random numbers from the kernel: %s", strerror(errno));
+		goto fail;
+	}
+	d->steer_key = siphash_key_of(d->secret + 16);
+	if (make_shards(d, err, err_size) != 0)
+		goto fail;
+	int rc = dpdk_eal_open(d, err, err_size);
+	if (rc == 0)
+		rc = dport_open(d, err, err_size);
+	dpdk_log_end(d);
+	if (rc == 0)
+		return d;
+fail:
+	net_dpdk_close(d);
+	return NULL;
+}
+
+uint8_t *net_dpdk_log_memory(struct net_dpdk *d)
+{
+	return d->log_mem;
+}
+
+void net_dpdk_close(struct net_dpdk *d)
+{
+	free_shards(d);
+	if (d->eal_up) {
+		dport_close(d);
+		dpdk_eal_close(d);
+	}
+	free(d);
+}
+
+/* ---- one shard's transport ---- */
+
+static struct ipstack *make_stack(struct net_dpdk *d, uint64_t now_ns)
+{
+	struct ipstack_config cfg;
+	ipstack_config_defaults(&cfg);
+	memcpy(cfg.mac, d->mac, sizeof(cfg.mac));
+	memcpy(cfg.secret, d->secret, sizeof(cfg.secret));
+	cfg.ip = d->ip;
+	cfg.gateway = d->gateway;
+	cfg.prefix_len = d->prefix_len;
+	cfg.mtu = d->mtu;
+	cfg.tx_ip_csum_offload = cfg.tx_l4_csum_offload = d->tx_csum;
+	cfg.tso_max_bytes = 0;
+	cfg.max_conns = d->cfg.max_conns;
+	cfg.rx_burst = DPDK_RX_TURN;
+	cfg.send_slots = max_of(cfg.send_slots, d->cfg.max_conns * 8);
+	return ipstack_create(&cfg, now_ns);
+}
+
+static bool make_conns(struct dshard *s)
+{
+	uint32_t max = s->d->cfg.max_conns;
+	list_init(&s->free);
+	list_init(&s->fins);
+	s->conns = calloc(max, sizeof(*s->conns));
+	s->copy_mem = malloc((size_t)DPDK_COPY_COUNT * DPDK_COPY_SIZE);
+	if (!s->conns || !s->copy_mem)
+		return false;
+	for (uint32_t i = 0; i < max; i++) {
+		s->conns[i].gen = 1;
+		list_init(&s->conns[i].node);
+		list_push_back(&s->free, &s->conns[i].node);
+	}
+	for (uint32_t i = 0; i < DPDK_COPY_COUNT; i++)
+		s->copy_next[i] = i + 1 < DPDK_COPY_COUNT ? i + 1 : DPDK_NONE;
+	s->copy_free = 0;
+	return true;
+}
+
+struct net *net_dpdk_shard(struct net_dpdk *d, uint32_t shard, char *err, size_t err_size)
+{
+	CHECK(shard < d->shards);
+	struct dshard *s = &d->shard[shard];
+	CHECK(!s->open);
+	s->open = true;
+	s->now_ns = clock_mono_ns();
+	s->stack = make_stack(d, s->now_ns);
+	if (!s->stack || !make_conns(s)) {
+		dpdk_fault(err, err_size,
+			"no memory for %u connections of shard %u: lower max.connections",
+			d->cfg.max_conns, shard);
+		goto fail;
+	}
+	int rc = ipstack_listen(s->stack, d->cfg.listen_port);
+	if (rc != 0) {
+		dpdk_fault(err, err_size, "cannot listen on port %u: %s", d->cfg.listen_port,
+			strerror(-rc));
+		goto fail;
+	}
+	return &s->net;
+fail:
+	net_fini(&s->net);
+	return NULL;
+}
