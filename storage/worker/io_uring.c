@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -129,7 +130,10 @@ struct io_ring *io_ring_open(
 
 int io_ring_enable(struct io_ring *r)
 {
-	return io_uring_enable_rings(&r->ring);
+	/* liburing 2.3 declares io_uring_enable_rings, but Debian's library does not export it. */
+	long rc = syscall(
+		__NR_io_uring_register, r->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	return rc < 0 ? -errno : 0;
 }
 
 void io_ring_close(struct io_ring *r)
