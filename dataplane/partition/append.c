@@ -38,11 +38,11 @@ static bool wants_roll(const struct part *p, uint32_t len, int64_t now_ms)
 	return p->segment_ms >= 0 && now_ms - p->segment_ms >= p->config.segment_ms;
 }
 
-/* Asks for the image of the last, partial block. */
-static void tail_load(struct part *p, struct part_out *out)
+/* Asks for the image of the last, partial block, when the batch it is for will find room too. */
+static void tail_load(struct part *p, uint32_t blocks, struct part_out *out)
 {
 	struct part_env *env = p->env;
-	if (list_empty(&env->free_reqs) || !part_env_make_room(env, 1))
+	if (list_empty(&env->free_reqs) || !part_env_make_room(env, 1 + blocks))
 		return;
 	struct st_req *r = part_req_get(p, ST_TAIL);
 	p->tail_loading = lblock_get(env->blocks);
@@ -91,12 +91,12 @@ static enum part_step find_place(
 		return PART_STEP_STALLED;
 	pl->roll = wants_roll(p, len, now_ms);
 	pl->at = pl->roll ? 0 : (uint32_t)(p->segment_pos % LBLOCK_SIZE);
-	if (pl->at > 0 && !p->tail) {
-		tail_load(p, out);
-		return PART_STEP_STALLED;
-	}
 	uint32_t room = pl->at ? LBLOCK_SIZE - pl->at : 0;
 	pl->blocks = len > room ? (len - room + LBLOCK_SIZE - 1) / LBLOCK_SIZE : 0;
+	if (pl->at > 0 && !p->tail) {
+		tail_load(p, pl->blocks, out);
+		return PART_STEP_STALLED;
+	}
 	pl->run = pl->roll ? NULL : open_run(p, len);
 	pl->run_is_new = !pl->run;
 	if (pl->run_is_new && list_empty(&env->free_reqs))

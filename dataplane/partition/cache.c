@@ -165,7 +165,11 @@ uint32_t part_env_evict(struct part_env *env, uint32_t n)
 
 bool part_env_make_room(struct part_env *env, uint32_t n)
 {
-	if (env->blocks->free_count < n)
-		part_env_evict(env, n - env->blocks->free_count);
+	uint32_t free_count = env->blocks->free_count;
+	if (free_count >= n)
+		return true;
+	if (free_count + env->cached_blocks < n)
+		return false; /* would cost others their blocks and gain nothing */
+	part_env_evict(env, n - free_count);
 	return env->blocks->free_count >= n;
 }

@@ -6,7 +6,8 @@
 #include "kafka/batch.h"
 #include "partition/part_int.h"
 
-/* What one cold read asks for at most, unless the first batch alone is larger. */
+/* What one cold read asks for at most, unless the first batch alone is larger; nor more than a
+ * quarter of all blocks, since making room for it costs others their cache. */
 #define READ_BLOCKS_MAX 65u
 
 /* A place in a run of blocks; the bytes before `end` of the segment may be looked at. */
@@ -122,7 +123,8 @@ static enum part_step start_read(struct part *p, struct part_op *op, struct part
 	uint32_t reserve = env->blocks->count - read_limit(env);
 	uint32_t least = max_of(op->fetch.blocks, 1u);
 	uint32_t want = (uint32_t)(((uint64_t)op->fetch.max_bytes + LBLOCK_SIZE - 1) / LBLOCK_SIZE);
-	want = max_of(min_of(want + 1, READ_BLOCKS_MAX), least);
+	want = min_of(want + 1, min_of(READ_BLOCKS_MAX, env->blocks->count / 4));
+	want = max_of(want, least);
 	if (least > read_limit(env)) {
 		finish(p, op, KE_KAFKA_STORAGE_ERROR, out);
 		return PART_STEP_DONE;
@@ -130,10 +132,9 @@ static enum part_step start_read(struct part *p, struct part_op *op, struct part
 	if (list_empty(&env->free_reqs))
 		return PART_STEP_STALLED;
 	if (!part_env_make_room(env, want + reserve)) {
-		uint32_t free_count = env->blocks->free_count;
-		if (free_count < least + reserve)
+		if (!part_env_make_room(env, least + reserve))
 			return PART_STEP_STALLED;
-		want = min_of(want, free_count - reserve);
+		want = min_of(want, env->blocks->free_count - reserve);
 	}
 	struct st_req *r = part_req_get(p, ST_READ);
 	r->read.offset = op->fetch.offset;
