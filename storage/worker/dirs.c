@@ -14,7 +14,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-#define LOCK_PATIENCE_MS 5000 /* a killed predecessor's last writes may still be under way */
+#define LOCK_PATIENCE_MS 3000 /* a killed predecessor's last writes may still be under way */
 #define LOCK_PAUSE_MS 10
 #define PROBE_NAME "probe.tmp"
 
