@@ -66,8 +66,9 @@ struct log {
 struct log_env {
 	struct io *io;
 	struct store *store;
-	uint8_t *scratch; /* LOG_SCRATCH bytes, 4096-aligned */
-	struct record_scratch *records;
+	uint8_t *scratch;		/* LOG_SCRATCH bytes, 4096-aligned */
+	struct record_scratch *records; /* made by the first time lookup; log_env_fini frees it */
+	uint8_t *inflate;
 	struct list cold; /* struct segment.cold_node, least recently used first */
 	uint32_t cold_count;
 	uint32_t cold_max;
@@ -75,6 +76,10 @@ struct log_env {
 	uint64_t io_errors;
 };
 #define LOG_SCRATCH (1024u * 1024u)
+
+#define LOG_INFLATE (64u * 1024u * 1024u) /* bound of what a batch may inflate to; address space   \
+					   */
+void log_env_fini(struct log_env *env);
 
 static inline struct segment *log_active(const struct log *l)
 {

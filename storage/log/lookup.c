@@ -18,6 +18,25 @@ struct lookup {
 	int64_t limit;
 };
 
+void log_env_fini(struct log_env *env)
+{
+	record_scratch_destroy(env->records);
+	free(env->inflate);
+	env->records = NULL;
+	env->inflate = NULL;
+}
+
+static bool lookup_has_scratch(struct log_env *env)
+{
+	if (env->records)
+		return true;
+	if (!env->inflate)
+		env->inflate = malloc(LOG_INFLATE);
+	if (env->inflate)
+		env->records = record_scratch_create(env->inflate, LOG_INFLATE);
+	return env->records != NULL;
+}
+
 /* Reads [pos, pos + n) of the segment, n <= LOG_SCRATCH - 8192; *p points to its first byte. */
 static enum st_err lookup_read(
 	const struct lookup *k, struct segment *s, uint64_t pos, size_t n, const uint8_t **p)
@@ -134,6 +153,8 @@ enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r)
 		best = max_of(best, l->segments[i]->max_timestamp);
 	if (k.timestamp < 0 && best < 0)
 		return ST_E_NOT_FOUND; /* no record has a timestamp */
+	if (!lookup_has_scratch(env))
+		return ST_E_LIMIT;
 	for (uint32_t i = 0; i < l->segment_count; i++) {
 		struct segment *s = l->segments[i];
 		if (s->base_offset >= k.limit)

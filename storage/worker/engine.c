@@ -19,19 +19,16 @@ static bool engine_alloc(struct engine *e)
 		staging = e->own_staging = aligned_alloc(FMT_PAGE, ENGINE_STAGING);
 	e->ops = calloc(ENGINE_OPS, sizeof(*e->ops));
 	e->reads = calloc(ENGINE_READS, sizeof(*e->reads));
-	/* Address space; pages come when a compressed batch is looked into. */
-	e->inflate = malloc(ENGINE_INFLATE);
-	if (!staging || !e->ops || !e->reads || !e->inflate)
+	if (!staging || !e->ops || !e->reads)
 		return false;
 	e->env.scratch = staging + ENGINE_STAGING_PAGES * FMT_PAGE;
-	e->env.records = record_scratch_create(e->inflate, ENGINE_INFLATE);
 	for (uint32_t i = 0; i < ENGINE_STAGING_PAGES; i++)
 		e->pages[e->page_count++] = staging + (size_t)i * FMT_PAGE;
 	for (uint32_t i = 0; i < ENGINE_OPS; i++)
 		list_push_back(&e->free_ops, &e->ops[i].node);
 	for (uint32_t i = 0; i < ENGINE_READS; i++)
 		list_push_back(&e->free_reads, &e->reads[i].node);
-	return e->env.records != NULL;
+	return true;
 }
 
 struct engine *engine_create(struct io *io, struct store *store, const struct engine_config *cfg)
@@ -76,9 +73,8 @@ void engine_destroy(struct engine *e)
 		log_free(&e->env, l->log);
 		free(l);
 	}
-	record_scratch_destroy(e->env.records);
+	log_env_fini(&e->env);
 	free(e->own_staging);
-	free(e->inflate);
 	free(e->ops);
 	free(e->reads);
 	free(e->marks);

@@ -16,7 +16,6 @@
 #define ENGINE_OP_RETRIES 16u /* of an operation that the kernel wants to be asked for again */
 #define ENGINE_BUCKETS 1024u
 #define ENGINE_COLD_MAX 256u /* sealed segments that stay open for readers */
-#define ENGINE_INFLATE (64u * 1024u * 1024u)
 
 enum eng_log_state {
 	ENG_LOG_OPEN,
@@ -82,7 +81,6 @@ struct engine {
 	struct st_metrics *m;
 	struct log_env env;
 	uint8_t *own_staging;
-	uint8_t *inflate;
 
 	struct list logs;		     /* struct st_log.node */
 	struct list by_name[ENGINE_BUCKETS]; /* struct st_log.same */
