@@ -235,7 +235,7 @@ def part_fuzz(r):
     sources = sorted(glob.glob(os.path.join(TOP, "tests/fuzz/fuzz_*.c")))
     if not sources:
         r.fail("fuzz", "no tests/fuzz/fuzz_*.c")
-    runs, limit_s = (300_000, 120) if r.full else (20_000, 30)
+    runs, limit_s = (1_000_000, 120) if r.full else (50_000, 30)
     with concurrent.futures.ThreadPoolExecutor(CPUS) as pool, tempfile.TemporaryDirectory() as tmp:
         jobs = []
         for src in sources:
