@@ -44,6 +44,10 @@ void ctl_hang_up(struct ctl *c, struct msg *m);
  * hung up.
  */
 bool ctl_decode(struct ctl *c, struct msg *m, void *out);
+/* The same into an arena of the caller's; ctl_arena_size says how large it has to be for the
+ * decoding. */
+bool ctl_decode_in(struct ctl *c, struct msg *m, void *out, struct arena *a);
+size_t ctl_arena_size(const struct msg *m);
 /* Scratch for building a response; n zeroed bytes, valid until the handler returns. NULL: used up.
  */
 void *ctl_scratch(struct ctl *c, size_t n);
@@ -97,7 +101,7 @@ uint32_t ctl_ops_out(const struct ctl *c);
 const struct config *ctl_config(const struct ctl *c);
 /* The newest image that every shard serves; NULL before the first. Valid until the turn ends. */
 const struct image *ctl_image(const struct ctl *c);
-/* The topic table; may be ahead of the image. */
+/* The topic table, or the draft of it; may be ahead of the image. */
 const struct topics *ctl_topics(const struct ctl *c);
 
 /* Called once every shard serves all that was changed before ctl_when_served. */
@@ -113,17 +117,18 @@ void ctl_when_served(struct ctl *c, struct ctl_wait *wait);
 void ctl_wait_cancel(struct ctl_wait *wait);
 
 /*
- * Creates a topic: checks, table, disk; the image follows by itself (ctl_when_served). A Kafka
- * error code with a sentence in err. The id is filled in here.
+ * Changes of the topic table are made on a draft between begin and commit: they become durable, and
+ * after that visible, together; the image follows by itself (ctl_when_served). All in one turn.
+ */
+bool ctl_change_begin(struct ctl *c); /* false: no memory */
+/* A Kafka error code, with a sentence (TOPIC_ERROR_MAX) in err. The topic's id is filled into spec.
  */
 int16_t ctl_create_topic(struct ctl *c, struct topic_spec *spec, char *err, size_t err_size);
-int16_t ctl_delete_topic(struct ctl *c, struct kstr name, char *err, size_t err_size);
-/*
- * Several changes with one write to disk: changes between begin and commit become durable, and
- * visible, together. commit: KE_NONE or KE_UNKNOWN_SERVER_ERROR (nothing was changed; logged).
- */
-void ctl_change_begin(struct ctl *c);
+int16_t ctl_delete_topic(struct ctl *c, struct kstr name);
+/* KE_NONE; KE_UNKNOWN_SERVER_ERROR: nothing was changed (logged). */
 int16_t ctl_change_commit(struct ctl *c);
+/* Nothing was changed. */
+void ctl_change_drop(struct ctl *c);
 /* Creates __consumer_offsets (offsets.topic.num.partitions, compacted) unless it exists. KE_NONE:
    use ctl_when_served to wait for it. */
 int16_t ctl_ensure_offsets_topic(struct ctl *c);

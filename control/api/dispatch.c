@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who handles which API, and which modules there are. */
+#include <stddef.h>
+
+#include "base/check.h"
+#include "control/api/ctl.h"
+#include "kafka/api_table.h"
+
+static const struct ctl_api apis[] = {
+	{KP_CREATE_TOPICS, ctl_handle_create_topics},
+	{KP_DELETE_TOPICS, ctl_handle_delete_topics},
+};
+
+const struct ctl_module *const ctl_modules[] = {
+	NULL,
+};
+
+_Static_assert(array_size(ctl_modules) - 1 <= CTL_MAX_MODULES, "module_state holds them");
+
+const struct ctl_api *ctl_api_find(int16_t key)
+{
+	for (size_t i = 0; i < array_size(apis); i++)
+		if (apis[i].key == key)
+			return &apis[i];
+	return NULL;
+}
