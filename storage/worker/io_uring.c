@@ -7,25 +7,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "storage/worker/io_posix.h"
 
 #define RING_ENTRIES 1024u
-#define RING_REGIONS 64u
-#define RING_REGION_MAX ((size_t)1 << 30) /* the kernel's limit for one registered buffer */
-#define RING_WAKE UINT64_MAX		  /* user data of the poll on wake_fd */
+#define RING_AREAS 4u
+#define RING_CHUNKS_MAX 8192u /* registered buffers; the kernel takes 16384 */
+#define RING_CHUNK_MIN ((size_t)2 << 20)
+#define RING_CHUNK_MAX ((size_t)1 << 30) /* the kernel's limit for one of them */
+#define RING_WAKE UINT64_MAX		 /* user data of the poll on wake_fd */
+
+/*
+ * Memory to read and write in, in chunks that are registered when they are first used: that pins
+ * and touches no more than what is in use, and start-up does not wait for it.
+ */
+struct ring_area {
+	uint8_t *base;
+	size_t len;
+	uint32_t first; /* index of its first chunk */
+};
+
+enum chunk_state { CHUNK_UNUSED, CHUNK_REGISTERED, CHUNK_REFUSED };
 
 struct io_ring {
 	struct io io;
 	struct io_uring ring;
 	int wake_fd;
 	bool wake_armed;
-	struct iovec regions[RING_REGIONS]; /* registered, by index */
-	uint32_t region_count;
+	struct ring_area areas[RING_AREAS];
+	uint32_t area_count;
+	size_t chunk;
+	uint8_t *chunks; /* enum chunk_state, by index of the registered buffer; NULL: none */
+	bool refused;	 /* the kernel has said no once: it is not asked again */
 	uint64_t syscalls;
 };
 
@@ -67,30 +86,38 @@ static void ring_refused(int rc, char *err, size_t err_size)
 	}
 }
 
-/* Splits the memory into what the kernel takes as one buffer. False: too many pieces. */
-static bool ring_split(struct io_ring *r, const struct io_ring_config *cfg)
+/* False when it is plain that RLIMIT_MEMLOCK forbids to pin that much. */
+static bool ring_may_pin(size_t bytes)
 {
-	for (uint32_t i = 0; i < cfg->memory_count; i++) {
-		uint8_t *p = cfg->memory[i].iov_base;
-		for (size_t at = 0; at < cfg->memory[i].iov_len;) {
-			size_t n = min_of(cfg->memory[i].iov_len - at, RING_REGION_MAX);
-			if (r->region_count == RING_REGIONS)
-				return false;
-			r->regions[r->region_count++] =
-				(struct iovec){.iov_base = p + at, .iov_len = n};
-			at += n;
-		}
-	}
-	return r->region_count > 0;
+	struct rlimit rl;
+	return geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &rl) != 0 || rl.rlim_cur >= bytes;
 }
 
+/* Makes room for the chunks of all areas; none is registered yet. */
 static bool ring_register(struct io_ring *r, const struct io_ring_config *cfg)
 {
-	if (ring_split(r, cfg) &&
-		io_uring_register_buffers(&r->ring, r->regions, r->region_count) == 0)
-		return true;
-	r->region_count = 0; /* RLIMIT_MEMLOCK: every operation pins its pages by itself */
-	return false;
+	size_t total = 0, count = 0;
+	CHECK(cfg->memory_count <= RING_AREAS);
+	for (uint32_t i = 0; i < cfg->memory_count; i++)
+		total += cfg->memory[i].iov_len;
+	if (total == 0 || !ring_may_pin(total))
+		return false;
+	r->chunk = RING_CHUNK_MIN;
+	while (r->chunk < RING_CHUNK_MAX && total / r->chunk + cfg->memory_count > RING_CHUNKS_MAX)
+		r->chunk *= 2;
+	for (uint32_t i = 0; i < cfg->memory_count; i++) {
+		const struct iovec *m = &cfg->memory[i];
+		r->areas[i] = (struct ring_area){m->iov_base, m->iov_len, (uint32_t)count};
+		count += (m->iov_len + r->chunk - 1) / r->chunk;
+	}
+	r->chunks = calloc(count, 1);
+	if (!r->chunks || io_uring_register_buffers_sparse(&r->ring, (unsigned)count) != 0) {
+		free(r->chunks);
+		r->chunks = NULL;
+		return false;
+	}
+	r->area_count = cfg->memory_count;
+	return true;
 }
 
 static uint32_t ring_reap(struct io *io, struct list *done);
@@ -141,6 +168,7 @@ void io_ring_close(struct io_ring *r)
 	if (!r)
 		return;
 	io_uring_queue_exit(&r->ring);
+	free(r->chunks);
 	free(r);
 }
 
@@ -179,14 +207,41 @@ static struct io_uring_sqe *ring_sqe(struct io_ring *r)
 	return sqe;
 }
 
-/* Index of the registered region that holds all of [buf, buf + len), or -1. */
-static int ring_region(const struct io_ring *r, const void *buf, uint64_t len)
+static bool ring_register_chunk(struct io_ring *r, const struct ring_area *a, uint32_t chunk)
+{
+	size_t at = (size_t)(chunk - a->first) * r->chunk;
+	struct iovec iov = {.iov_base = a->base + at, .iov_len = min_of(r->chunk, a->len - at)};
+	__u64 tag = 0;
+	r->syscalls++;
+	if (!r->refused &&
+		io_uring_register_buffers_update_tag(&r->ring, chunk, &iov, &tag, 1) == 1) {
+		r->chunks[chunk] = CHUNK_REGISTERED;
+		return true;
+	}
+	if (!r->refused)
+		log_warn("storage",
+			"log memory cannot be pinned any further: writes go on, at a little more "
+			"cost; raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=)");
+	r->refused = true;
+	r->chunks[chunk] = CHUNK_REFUSED;
+	return false;
+}
+
+/* Index of the registered chunk that holds all of [buf, buf + len), or -1. */
+static int ring_region(struct io_ring *r, const void *buf, uint64_t len)
 {
 	uintptr_t p = (uintptr_t)buf;
-	for (uint32_t i = 0; i < r->region_count; i++) {
-		uintptr_t base = (uintptr_t)r->regions[i].iov_base;
-		if (p >= base && p - base < r->regions[i].iov_len)
-			return len <= r->regions[i].iov_len - (p - base) ? (int)i : -1;
+	for (uint32_t i = 0; i < r->area_count; i++) {
+		const struct ring_area *a = &r->areas[i];
+		if (p < (uintptr_t)a->base || p - (uintptr_t)a->base >= a->len)
+			continue;
+		size_t at = p - (uintptr_t)a->base;
+		uint32_t chunk = a->first + (uint32_t)(at / r->chunk);
+		if (at % r->chunk + len > r->chunk || r->chunks[chunk] == CHUNK_REFUSED)
+			return -1;
+		if (r->chunks[chunk] == CHUNK_REGISTERED || ring_register_chunk(r, a, chunk))
+			return (int)chunk;
+		return -1;
 	}
 	return -1;
 }

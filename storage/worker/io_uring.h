@@ -21,7 +21,8 @@ struct io_ring_config {
 
 /*
  * A ring, not yet usable: io_ring_enable first. NULL and a sentence in err when the kernel forbids
- * it. *registered: whether the memory could be registered.
+ * it. *registered: whether the memory may be registered; that happens piece by piece, as it is
+ * used.
  */
 struct io_ring *io_ring_open(
 	const struct io_ring_config *cfg, bool *registered, char *err, size_t err_size);
