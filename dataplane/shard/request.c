@@ -294,7 +294,7 @@ static bool request_needs_frame(const struct request *r, const struct msg *m)
 		return false;
 	if (m->op.shard != r->shard->cfg.index)
 		return true;
-	const struct shard_part *sp = topics_part(r->shard, m->op.part_id);
+	const struct shard_part *sp = shard_topics_part(r->shard, m->op.part_id);
 	return sp && m->stage == MSG_OUT && part_is_stalled(&sp->part);
 }
 

@@ -25,7 +25,7 @@ void shard_msg_free(struct shard *s, struct msg *m)
 /* Starts the operation in m here, for whoever asked. */
 static void route_start_local(struct shard *s, struct msg *m)
 {
-	struct shard_part *sp = topics_part(s, m->op.part_id);
+	struct shard_part *sp = shard_topics_part(s, m->op.part_id);
 	if (!sp) {
 		m->op.error = KE_UNKNOWN_TOPIC_OR_PARTITION;
 		list_push_back(&s->out.done, &m->op.node);
@@ -48,7 +48,7 @@ void route_op(struct shard *s, struct msg *m)
 
 static void route_cancel_local(struct shard *s, uint32_t part_id, struct msg *wait)
 {
-	struct shard_part *sp = topics_part(s, part_id);
+	struct shard_part *sp = shard_topics_part(s, part_id);
 	if (sp)
 		part_cancel(&sp->part, &wait->op, &s->out);
 }
@@ -154,7 +154,7 @@ void route_message(struct shard *s, struct msg *m)
 		mesh_answer(&s->port, m);
 		return;
 	case MSG_IMAGE:
-		topics_apply(s, m);
+		shard_topics_apply(s, m);
 		return;
 	case MSG_STOP:
 		CHECK(!s->stop_msg);

@@ -82,7 +82,7 @@ void shard_destroy(struct shard *s)
 		return;
 	if (!s->started && s->net)
 		net_fini(s->net);
-	topics_fini(s);
+	shard_topics_fini(s);
 	slab_fini(&s->msgs);
 	slab_fini(&s->request_slab);
 	slab_fini(&s->session_slab);
@@ -221,7 +221,7 @@ static void shard_stop_turn(struct shard *s)
 	}
 	if (s->session_count > 0 || s->request_slab.used > 0)
 		return;
-	if (!topics_stop(s))
+	if (!shard_topics_stop(s))
 		return;
 	route_drain(s);
 	struct msg *m = s->stop_msg;
@@ -242,7 +242,7 @@ uint32_t shard_turn(struct shard *s, uint64_t now_ns, int64_t now_ms)
 	shard_run_timers(s);
 	shard_relieve(s);
 	shard_adapt_limits(s);
-	topics_turn(s);
+	shard_topics_turn(s);
 	shard_stop_turn(s);
 	route_drain(s);
 	shard_housekeeping(s);

@@ -200,14 +200,14 @@ void route_drain(struct shard *s);
 void route_message(struct shard *s, struct msg *m);
 
 /* topics.c: partitions come and go with the image */
-void topics_apply(struct shard *s, struct msg *m);
+void shard_topics_apply(struct shard *s, struct msg *m);
 /* Sends what can be sent; answers MSG_IMAGE when everything is open and deleted. */
-void topics_turn(struct shard *s);
-void topics_stored(struct shard *s, struct st_req *r);
-struct shard_part *topics_part(struct shard *s, uint32_t part_id);
+void shard_topics_turn(struct shard *s);
+void shard_topics_stored(struct shard *s, struct st_req *r);
+struct shard_part *shard_topics_part(struct shard *s, uint32_t part_id);
 /* At stop: closes every log. True when nothing is left. */
-bool topics_stop(struct shard *s);
-void topics_fini(struct shard *s);
+bool shard_topics_stop(struct shard *s);
+void shard_topics_fini(struct shard *s);
 
 /* store.c */
 struct st_req *store_req_new(struct shard *s);

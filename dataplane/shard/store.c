@@ -38,7 +38,7 @@ uint32_t store_collect(struct shard *s)
 		for (uint32_t i = 0; i < n; i++) {
 			struct st_req *r = got[i];
 			if (r->op == ST_OPEN || r->op == ST_DELETE || r->op == ST_CLOSE)
-				topics_stored(s, r);
+				shard_topics_stored(s, r);
 			else
 				part_stored(r->user, r, s->now_ms, &s->out);
 		}

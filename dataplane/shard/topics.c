@@ -11,12 +11,12 @@
 
 #include "kafka/errcode.h"
 
-struct shard_part *topics_part(struct shard *s, uint32_t part_id)
+struct shard_part *shard_topics_part(struct shard *s, uint32_t part_id)
 {
 	return part_id < s->part_cap ? s->parts[part_id] : NULL;
 }
 
-static bool topics_reserve(struct shard *s, uint32_t part_id)
+static bool shard_topics_reserve(struct shard *s, uint32_t part_id)
 {
 	if (part_id < s->part_cap)
 		return true;
@@ -33,7 +33,7 @@ static bool topics_reserve(struct shard *s, uint32_t part_id)
 	return true;
 }
 
-static struct part_config topics_config(const struct image_topic *t)
+static struct part_config shard_topics_config(const struct image_topic *t)
 {
 	const struct image_topic_config *c = &t->config;
 	return (struct part_config){
@@ -47,11 +47,11 @@ static struct part_config topics_config(const struct image_topic *t)
 	};
 }
 
-static void topics_add(struct shard *s, const struct image_topic *t,
+static void shard_topics_add(struct shard *s, const struct image_topic *t,
 	const struct image_partition *ip, int32_t index)
 {
 	struct shard_part *sp = NULL;
-	if (topics_reserve(s, ip->part_id))
+	if (shard_topics_reserve(s, ip->part_id))
 		sp = calloc(1, sizeof(*sp));
 	if (!sp) {
 		log_error(
@@ -59,7 +59,7 @@ static void topics_add(struct shard *s, const struct image_topic *t,
 		s->open_failed++;
 		return;
 	}
-	struct part_config config = topics_config(t);
+	struct part_config config = shard_topics_config(t);
 	part_init(&sp->part, &s->env, ip->part_id, ip->worker, &config, ip->leader_epoch);
 	sp->topic_id = t->id;
 	sp->partition = index;
@@ -72,7 +72,7 @@ static void topics_add(struct shard *s, const struct image_topic *t,
 }
 
 /* True when the image still has this very partition here. */
-static bool topics_keeps(const struct shard *s, const struct shard_part *sp)
+static bool shard_topics_keeps(const struct shard *s, const struct shard_part *sp)
 {
 	const struct image_topic *t = image_topic_by_id(s->image, &sp->topic_id);
 	return t && sp->partition < t->partition_count &&
@@ -80,7 +80,7 @@ static bool topics_keeps(const struct shard *s, const struct shard_part *sp)
 	       t->partitions[sp->partition].shard == s->cfg.index;
 }
 
-void topics_apply(struct shard *s, struct msg *m)
+void shard_topics_apply(struct shard *s, struct msg *m)
 {
 	CHECK(!s->image_msg);
 	s->image_msg = m;
@@ -88,7 +88,7 @@ void topics_apply(struct shard *s, struct msg *m)
 	s->open_failed = 0;
 	for (uint32_t i = 0; i < s->part_cap; i++) {
 		struct shard_part *sp = s->parts[i];
-		if (!sp || sp->part.state == PART_CLOSING || topics_keeps(s, sp))
+		if (!sp || sp->part.state == PART_CLOSING || shard_topics_keeps(s, sp))
 			continue;
 		list_remove(&sp->node);
 		list_push_back(&s->closing, &sp->node);
@@ -100,19 +100,19 @@ void topics_apply(struct shard *s, struct msg *m)
 			const struct image_partition *ip = &t->partitions[j];
 			if (ip->shard != s->cfg.index)
 				continue;
-			struct shard_part *sp = topics_part(s, ip->part_id);
+			struct shard_part *sp = shard_topics_part(s, ip->part_id);
 			if (!sp) {
-				topics_add(s, t, ip, j);
+				shard_topics_add(s, t, ip, j);
 			} else {
-				struct part_config config = topics_config(t);
+				struct part_config config = shard_topics_config(t);
 				part_configure(&sp->part, &config);
 			}
 		}
 	}
-	topics_turn(s);
+	shard_topics_turn(s);
 }
 
-static bool topics_send_open(struct shard *s, struct shard_part *sp)
+static bool shard_topics_send_open(struct shard *s, struct shard_part *sp)
 {
 	struct st_req *r = store_req_new(s);
 	if (!r)
@@ -131,7 +131,7 @@ static bool topics_send_open(struct shard *s, struct shard_part *sp)
 	return true;
 }
 
-static void topics_forget(struct shard *s, struct shard_part *sp)
+static void shard_topics_forget(struct shard *s, struct shard_part *sp)
 {
 	part_fini(&sp->part);
 	list_remove(&sp->node);
@@ -142,10 +142,10 @@ static void topics_forget(struct shard *s, struct shard_part *sp)
 
 /* A closing partition with nothing in flight: deletes its log (or closes it, when the shard stops).
  */
-static bool topics_send_end(struct shard *s, struct shard_part *sp)
+static bool shard_topics_send_end(struct shard *s, struct shard_part *sp)
 {
 	if (!sp->part.log) { /* never opened: nothing to delete here */
-		topics_forget(s, sp);
+		shard_topics_forget(s, sp);
 		return true;
 	}
 	struct st_req *r = store_req_new(s);
@@ -160,17 +160,17 @@ static bool topics_send_end(struct shard *s, struct shard_part *sp)
 	return true;
 }
 
-void topics_turn(struct shard *s)
+void shard_topics_turn(struct shard *s)
 {
 	struct list *n;
 	while ((n = list_front(&s->opening)) &&
-		topics_send_open(s, list_entry(n, struct shard_part, node)))
+		shard_topics_send_open(s, list_entry(n, struct shard_part, node)))
 		;
 	list_for_each_safe (it, &s->closing) {
 		struct shard_part *sp = list_entry(it, struct shard_part, node);
 		if (!sp->end_sent && (sp->opened || !sp->open_sent) &&
 			part_close(&sp->part, KE_UNKNOWN_TOPIC_OR_PARTITION, &s->out) &&
-			!topics_send_end(s, sp))
+			!shard_topics_send_end(s, sp))
 			break;
 	}
 	metric_set(&s->metrics.partitions, s->part_count);
@@ -183,7 +183,7 @@ void topics_turn(struct shard *s)
 	mesh_answer(&s->port, m);
 }
 
-static void topics_opened(struct shard *s, struct shard_part *sp, struct st_req *r)
+static void shard_topics_opened(struct shard *s, struct shard_part *sp, struct st_req *r)
 {
 	s->opens_out--;
 	sp->opened = true;
@@ -201,17 +201,17 @@ static void topics_opened(struct shard *s, struct shard_part *sp, struct st_req 
 	part_opened(&sp->part, r, s->now_ms, &s->out);
 }
 
-void topics_stored(struct shard *s, struct st_req *r)
+void shard_topics_stored(struct shard *s, struct st_req *r)
 {
 	struct shard_part *sp = r->user;
 	if (r->op == ST_OPEN)
-		topics_opened(s, sp, r);
+		shard_topics_opened(s, sp, r);
 	else
-		topics_forget(s, sp);
+		shard_topics_forget(s, sp);
 	store_req_free(s, r);
 }
 
-bool topics_stop(struct shard *s)
+bool shard_topics_stop(struct shard *s)
 {
 	for (uint32_t i = 0; i < s->part_cap; i++) {
 		struct shard_part *sp = s->parts[i];
@@ -220,11 +220,11 @@ bool topics_stop(struct shard *s)
 		list_push_back(&s->closing, &sp->node);
 		part_close(&sp->part, KE_NOT_LEADER_OR_FOLLOWER, &s->out);
 	}
-	topics_turn(s);
+	shard_topics_turn(s);
 	return s->part_count == 0;
 }
 
-void topics_fini(struct shard *s)
+void shard_topics_fini(struct shard *s)
 {
 	free(s->parts);
 	s->parts = NULL;
