@@ -84,9 +84,22 @@ void route_retire(struct shard *s, struct msg *m)
 	shard_msg_free(s, m);
 }
 
+/* Counted where the partition is. */
+static void route_count_append(struct shard *s, const struct part_op *op)
+{
+	if (op->error != KE_NONE) {
+		metric_add(&s->metrics.produce_refused_total, 1);
+		return;
+	}
+	metric_add(&s->metrics.produce_batches_total, 1);
+	metric_add(&s->metrics.produce_bytes_total, op->append.len);
+}
+
 static void route_done(struct shard *s, struct part_op *op)
 {
 	struct msg *m = container_of(op, struct msg, op);
+	if (op->kind == PART_APPEND)
+		route_count_append(s, op);
 	if (m->from != s->cfg.index)
 		mesh_answer(&s->port, m);
 	else
