@@ -42,8 +42,6 @@ static uint32_t create_all(struct ctl *c, const struct msg *m)
 			break; /* the rest when it is asked for again */
 		if (ctl_create_topic(c, &spec, err, sizeof(err)) != KE_NONE)
 			continue;
-		log_info("control", "topic %s created on demand with %d partition(s)", spec.name.p,
-			c->cfg->num_partitions);
 		created++;
 	}
 	return created;
@@ -57,10 +55,14 @@ void ctl_topics_wanted(struct ctl *c, struct msg *m)
 		mesh_answer(&c->port, m);
 		return;
 	}
-	if (create_all(c, m) == 0)
+	uint32_t created = create_all(c, m);
+	if (created == 0)
 		ctl_change_drop(c);
-	else
-		ctl_change_commit(c); /* a failure has been logged; the topics are not there */
+	else if (ctl_change_commit(c) ==
+		 KE_NONE) /* a failure has been logged; the topics are not there */
+		log_info("control",
+			"%u topic(s) created on demand, with %d partition(s) each; asked for: %s",
+			created, c->cfg->num_partitions, (const char *)m->wanted.names.p);
 	*w = (struct wanted){.m = m, .wait = {.done = served}};
 	ctl_when_served(c, &w->wait);
 }

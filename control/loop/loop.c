@@ -273,6 +273,13 @@ static void receive(struct loop *l)
 	}
 }
 
+static void serve(struct loop *l)
+{
+	set_state(l, CTL_SERVING);
+	log_info("control", "cluster %s, %u topic(s)", l->c.state.cluster_id,
+		l->c.state.topics.count);
+}
+
 void ctl_turn(struct ctl *c, int timeout_ms)
 {
 	struct loop *l = loop_of(c);
@@ -283,6 +290,8 @@ void ctl_turn(struct ctl *c, int timeout_ms)
 	wait_for_work(l, timeout_ms);
 	receive(l);
 	ctl_work(c);
+	if (l->state == CTL_STARTING && c->publish.served && publish_is_quiet(c))
+		serve(l);
 	if (l->state == CTL_DRAINING)
 		drain(l);
 	mesh_flush(&c->port);
@@ -293,11 +302,14 @@ void ctl_turn(struct ctl *c, int timeout_ms)
 static int random_cluster_id(struct ctl *c, char *err, size_t err_size)
 {
 	uint8_t bytes[16];
-	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) {
-		snprintf(err, err_size, "no random bytes for a cluster id: %s", strerror(errno));
-		return -1;
-	}
-	meta_cluster_id(bytes, c->state.cluster_id);
+	do {
+		if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) {
+			snprintf(err, err_size, "no random bytes for a cluster id: %s",
+				strerror(errno));
+			return -1;
+		}
+		meta_cluster_id(bytes, c->state.cluster_id);
+	} while (c->state.cluster_id[0] == '-'); /* it would look like an option */
 	return 0;
 }
 
@@ -342,7 +354,7 @@ static int open_modules(struct loop *l, char *err, size_t err_size)
 	return 0;
 }
 
-static int start(struct loop *l, char *err, size_t err_size)
+static int begin(struct loop *l, char *err, size_t err_size)
 {
 	struct ctl *c = &l->c;
 	c->meta = meta_file_open(l->meta_dir, err, err_size);
@@ -350,24 +362,25 @@ static int start(struct loop *l, char *err, size_t err_size)
 		settle_cluster_id(c, err, err_size) < 0 || open_modules(l, err, err_size) < 0)
 		return -1;
 	publish_changed(c);
-	while (l->state == CTL_STARTING && !publish_is_quiet(c))
-		ctl_turn(c, -1);
 	return 0;
+}
+
+int ctl_begin(struct ctl *c, char *err, size_t err_size)
+{
+	struct loop *l = loop_of(c);
+	CHECK(l->state == CTL_STARTING && !c->meta);
+	int r = begin(l, err, err_size);
+	l->clean = r == 0;
+	return r;
 }
 
 int ctl_start(struct ctl *c, char *err, size_t err_size)
 {
-	struct loop *l = loop_of(c);
-	CHECK(l->state == CTL_STARTING);
-	if (start(l, err, err_size) < 0) {
-		l->clean = false;
+	if (ctl_begin(c, err, err_size) < 0)
 		return -1;
-	}
-	if (l->state != CTL_STARTING)
-		return 1;
-	set_state(l, CTL_SERVING);
-	log_info("control", "cluster %s, %u topic(s)", c->state.cluster_id, c->state.topics.count);
-	return 0;
+	while (ctl_state_of(c) == CTL_STARTING)
+		ctl_turn(c, -1);
+	return ctl_state_of(c) == CTL_SERVING ? 0 : 1;
 }
 
 bool ctl_run(struct ctl *c)

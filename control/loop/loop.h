@@ -55,6 +55,8 @@ struct admin *ctl_admin(struct ctl *c);
  * it in order. -1 with a sentence in err; then ctl_run still stops the shards in order.
  */
 int ctl_start(struct ctl *c, char *err, size_t err_size);
+/* The first half of ctl_start: loads and sends, without running the loop. 0 or -1. */
+int ctl_begin(struct ctl *c, char *err, size_t err_size);
 /* Partitions that could not be opened by the last image that was served. */
 uint32_t ctl_failed_partitions(const struct ctl *c);
 /* Runs until a stop was asked for and every shard has answered MSG_STOP. True: all of them said
