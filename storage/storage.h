@@ -15,28 +15,33 @@
  * What the storage promises. The only public header of storage/.
  *
  * A storage worker is one thread that owns files. Shards and the control thread ask it by messages
- * (struct st_req) over a ring and get the same message back, with `err` set, over another. A request
- * belongs to the worker from push to return, with every block it names (the asker has taken
- * references for it).
+ * (struct st_req) over a ring and get the same message back, with `err` set, over another. A
+ * request belongs to the worker from push to return, with every block it names (the asker has
+ * taken references for it).
  *
  * A partition's log is a run of segments, named by the base offset of their first batch. A segment
- * holds record batches (magic 2) exactly as on the wire, dense. The asker (the partition core) decides
- * positions: it knows the active segment and the byte position in it, and rolls by naming a new
- * segment. It gives blocks that are images of the file (struct lblock), so that whole pages are written
- * from where they are.
+ * holds record batches (magic 2) exactly as on the wire, dense. The asker (the partition core)
+ * decides positions: it knows the active segment and the byte position in it, and rolls by naming
+ * a new segment. It gives blocks that are images of the file (struct lblock), so that whole pages
+ * are written from where they are.
  *
  * Promises:
  * P1  ST_APPEND returns ST_OK only after the bytes, and all bytes before them in that log, are on
  *     stable storage (written and flushed). durability=written relaxes "flushed", knowingly.
- * P2  Appends to one log complete in the order they were asked for. After one fails, every later one
- *     fails too (ST_E_OFFLINE), until the log is opened anew.
+ * P2  Appends to one log complete in the order they were asked for. After one fails, every later
+ *     one fails too (ST_E_OFFLINE), until the log is closed and opened anew. ST_E_NOSPACE is the
+ *     exception: nothing was written, and the log goes on from the position that was refused
+ *     (appends that were already behind it are refused likewise).
  * P3  Appends of several partitions that wait at the same time share their flushes.
  * P4  After a crash, ST_OPEN returns a log that ends at or after the last append that was
- *     acknowledged by P1, and consists of whole batches, dense in offset, each valid by its CRC. What
- *     was cut off (a torn or never acknowledged tail) never comes back as data later.
- * P5  A failed flush is never tried again: the log directory goes offline (ST_E_IO, then ST_E_OFFLINE).
+ *     acknowledged by P1, and consists of whole batches, dense in offset, each valid by its CRC.
+ *     What was cut off (a torn or never acknowledged tail) never comes back as data later.
+ * P5  A failed flush is never tried again: the log directory goes offline (ST_E_IO, then
+ *     ST_E_OFFLINE).
  * P6  ST_READ returns whole batches below `limit`, byte for byte as appended.
- * P7  Requests of one asker to one log are handled in order, except that reads may overtake appends.
+ * P7  Requests of one asker to one log are handled in order, except that reads and lookups may
+ *     overtake appends. ST_CLOSE and ST_DELETE wait for all that was asked before them, and are
+ *     the last request to that log: its handle is gone when they return, whatever err says.
  */
 
 enum st_op {
@@ -46,19 +51,19 @@ enum st_op {
 	ST_LOOKUP, /* offset of the first record with timestamp >= t, or of the maximum timestamp */
 	ST_TAIL,   /* fill a block with the image of the active segment's last, partial block */
 	ST_DELETE, /* close the log and delete its files; survives a crash half-way */
-	ST_CLOSE,  /* close the log cleanly */
+	ST_CLOSE,  /* close the log; cleanly unless it is offline */
 };
 
 enum st_err {
 	ST_OK = 0,
-	ST_E_IO,        /* the device failed; the directory is offline from now on */
-	ST_E_OFFLINE,   /* the directory or the log is offline */
-	ST_E_NOSPACE,   /* no room; nothing was appended; may be asked again later */
-	ST_E_RANGE,     /* ST_READ: offset below the log's start or at/after limit */
-	ST_E_SHORT,     /* ST_READ: the first batch is larger than the blocks given; see read.need */
-	ST_E_CORRUPT,   /* bytes that were acknowledged fail their checks; nothing of them is returned */
+	ST_E_IO,      /* a write or flush failed; the directory is offline from now on */
+	ST_E_OFFLINE, /* the directory or the log is offline */
+	ST_E_NOSPACE, /* no room; nothing was appended; may be asked again later */
+	ST_E_RANGE,   /* ST_READ: offset below the log's start or at/after limit */
+	ST_E_SHORT,   /* ST_READ: the first batch is larger than the blocks given; see read.need */
+	ST_E_CORRUPT, /* acknowledged bytes fail their checks or cannot be read */
 	ST_E_NOT_FOUND, /* ST_OPEN without create: no such log. ST_LOOKUP: no such record */
-	ST_E_LIMIT,     /* too many open logs, name too long, ... */
+	ST_E_LIMIT,	/* too many open logs, open already, out of files or memory, ... */
 };
 
 /* A log as its worker knows it; a handle for others. */
@@ -69,59 +74,67 @@ struct st_log;
 struct st_req {
 	enum st_op op;
 	enum st_err err;    /* set by the worker */
-	uint16_t asker;     /* who gets it back: index of the asker's return ring at this worker */
+	uint16_t asker;	    /* who gets it back: index of the asker's return ring at this worker */
 	uint16_t worker;    /* who handles it (for the asker's own use) */
 	struct st_log *log; /* set by ST_OPEN; given for all other ops */
-	void *user;         /* the asker's */
+	void *user;	    /* the asker's */
 	struct list node;   /* for whoever owns the request at the time */
 	union {
 		struct {
 			char topic[ST_TOPIC_MAX + 1];
 			struct uuid topic_id;
 			int32_t partition;
-			uint16_t dir;  /* which of log.dirs, for a new log */
+			uint16_t dir; /* which of log.dirs, for a new log; result: where it is */
 			bool create;
 			/* results */
 			int64_t log_start_offset;
 			int64_t log_end_offset;
-			int64_t segment;      /* base offset of the active segment */
-			uint64_t segment_pos; /* bytes in it */
-			int64_t segment_created_ms; /* wall clock of its first append, or of now when empty */
+			int64_t segment;	    /* base offset of the active segment */
+			uint64_t segment_pos;	    /* bytes in it */
+			int64_t segment_created_ms; /* wall clock of its first append, or of now
+						       when empty */
 			int64_t max_timestamp;
 			int32_t leader_epoch; /* of the last batch; 0 when empty */
-			bool recovered;       /* the log was not closed cleanly: its tail has been scanned */
-			uint64_t cut_bytes;   /* torn or unacknowledged bytes that the scan cut off */
+			bool recovered;	      /* not closed cleanly: its tail has been scanned */
+			uint64_t cut_bytes; /* torn or unacknowledged bytes that the scan cut off */
 		} open;
 		struct {
-			int64_t segment;   /* base offset of the segment; a new value rolls to a new segment */
-			uint64_t pos;      /* position of the first byte; = end of what was appended before */
-			struct lspan span; /* span.off == pos % LBLOCK_SIZE; the bytes before it in the first
-			                      block are the log's bytes there (ST_TAIL brings them back) */
+			int64_t segment;   /* base offset of the segment; a new value rolls to a new
+					      segment */
+			uint64_t pos;	   /* position of the first byte; = end of what was appended
+					      before */
+			struct lspan span; /* span.off == pos % LBLOCK_SIZE; the bytes before it in
+					      the first block are the log's bytes there (ST_TAIL
+					      brings them back) */
 			int64_t base_offset;   /* of the first batch */
 			int64_t last_offset;   /* of the last record */
 			int64_t max_timestamp; /* largest in these batches; -1 when unknown */
 		} append;
 		struct {
 			int64_t offset;
-			int64_t limit;         /* exclusive: the asker's high watermark */
-			uint32_t max_bytes;    /* whole batches up to this; the first one is returned anyway */
+			int64_t limit;	    /* exclusive: the asker's high watermark */
+			uint32_t max_bytes; /* whole batches up to this; the first one is returned
+					       anyway */
 			struct lblock *blocks; /* chain to read into, the asker's */
 			uint32_t block_count;
 			/* results */
-			struct lspan span;    /* whole batches; the first contains `offset`; may be empty only on error */
-			int64_t base_offset;  /* of the first batch in span */
-			int64_t next_offset;  /* after the last batch in span */
-			uint32_t need;        /* ST_E_SHORT: blocks needed */
+			struct lspan span;   /* whole batches of one segment; the first contains
+						`offset`. May begin in a later block of the chain.
+						Empty only on error */
+			int64_t base_offset; /* of the first batch in span */
+			int64_t next_offset; /* after the last batch in span */
+			uint32_t need;	     /* ST_E_SHORT: blocks to ask again with */
 		} read;
 		struct {
 			int64_t timestamp; /* ms; -1: the record with the largest timestamp */
-			int64_t limit;     /* exclusive */
+			int64_t limit;	   /* exclusive */
 			/* results */
 			int64_t offset;
 			int64_t record_timestamp;
 		} lookup;
 		struct {
-			struct lblock *block; /* filled with the bytes [align_down(pos), pos); the rest is zero */
+			struct lblock *block; /* filled with the bytes [align_down(pos), pos); the
+						 rest is zero */
 		} tail;
 	};
 };
@@ -159,8 +172,8 @@ struct st_config {
 	enum st_durability durability;
 	uint8_t *log_memory; /* all log blocks, to register as fixed buffers */
 	size_t log_bytes;
-	uint16_t askers;     /* number of shards plus one (control) */
-	uint16_t index;      /* of this worker */
+	uint16_t askers; /* number of shards plus one (control) */
+	uint16_t index;	 /* of this worker */
 	uint32_t max_logs;
 	int cpu; /* to run on, -1: any */
 };
@@ -169,9 +182,9 @@ struct st_config {
 struct st_worker;
 
 /*
- * Log directories, once per process, before the workers (main thread). Creates what is missing, takes
- * the lock (held until close), checks O_DIRECT and the format version. 0; or -1 with a sentence that
- * says what is wrong and what to do in err.
+ * Log directories, once per process, before the workers (main thread). Creates what is missing,
+ * takes the lock (held until close), checks O_DIRECT and the format version. 0; or -1 with a
+ * sentence that says what is wrong and what to do in err.
  */
 struct st_dirs;
 struct st_dirs *st_dirs_open(char (*dirs)[256], uint16_t count, char *err, size_t err_size);
@@ -180,12 +193,14 @@ bool st_dirs_clean(const struct st_dirs *d);
 /* clean = true after every worker was stopped and no log was offline: marks the stop as clean. */
 void st_dirs_close(struct st_dirs *d, bool clean);
 
-/* Creates a worker with its io_uring and its rings; its thread starts with st_worker_start. Registered
- * buffers are left out (and logged once) where RLIMIT_MEMLOCK forbids them. NULL and err on failure
- * (io_uring forbidden, ...). */
-struct st_worker *st_worker_open(const struct st_config *cfg, struct st_dirs *dirs, char *err, size_t err_size);
+/* Creates a worker with its io_uring and its rings; its thread starts with st_worker_start.
+ * Registered buffers are left out (and logged once) where RLIMIT_MEMLOCK forbids them. NULL and err
+ * on failure (io_uring forbidden, ...). */
+struct st_worker *st_worker_open(
+	const struct st_config *cfg, struct st_dirs *dirs, char *err, size_t err_size);
 int st_worker_start(struct st_worker *w);
-/* Asker's thread. False when the ring is full: try again after replies. Wakes the worker by st_notify. */
+/* Asker's thread. False when the ring is full: try again after replies. Wakes the worker by
+ * st_notify. */
 bool st_push(struct st_worker *w, uint16_t asker, struct st_req *r);
 /* Asker's thread: after a batch of st_push. */
 void st_notify(struct st_worker *w);
@@ -194,8 +209,8 @@ uint32_t st_pop(struct st_worker *w, uint16_t asker, struct st_req **out, uint32
 /* The waker to notify when the asker has replies. Before st_worker_start; borrowed. */
 void st_set_waker(struct st_worker *w, uint16_t asker, struct waker *waker);
 const struct st_metrics *st_worker_metrics(const struct st_worker *w);
-/* Finishes what is in flight, closes all logs cleanly, joins the thread, frees w. The rings must have
- * been drained by the askers before. True when every log was closed cleanly. */
+/* Finishes what is in flight, closes all logs cleanly, joins the thread, frees w. The rings must
+ * have been drained by the askers before. True when every log was closed cleanly. */
 bool st_worker_stop(struct st_worker *w);
 
 #endif

@@ -77,8 +77,9 @@ struct log_env {
 };
 #define LOG_SCRATCH (1024u * 1024u)
 
-#define LOG_INFLATE (64u * 1024u * 1024u) /* bound of what a batch may inflate to; address space   \
-					   */
+#define LOG_INFLATE                                                                                \
+	(64u * 1024u * 1024u) /* bound of what a batch may inflate to; address space               \
+			       */
 void log_env_fini(struct log_env *env);
 
 static inline struct segment *log_active(const struct log *l)
@@ -135,7 +136,7 @@ struct read_plan {
 };
 /*
  * Where to read for r (ST_READ). Opens the segment and loads its index when it has to; the caller
- * then counts itself in segment->reads. ST_E_RANGE, ST_E_IO, ST_E_CORRUPT, ST_E_SHORT.
+ * then counts itself in segment->reads. ST_E_RANGE, ST_E_CORRUPT, ST_E_SHORT, ST_E_LIMIT.
  */
 enum st_err log_read_plan(
 	struct log_env *env, struct log *l, struct st_req *r, struct read_plan *plan);

@@ -47,7 +47,7 @@ static enum st_err lookup_read(
 	int64_t got = k->env->io->api->pread(k->env->io, s->file, k->env->scratch, length, from);
 	if (got < (int64_t)(pos + n - from)) {
 		k->env->io_errors++;
-		return ST_E_IO;
+		return ST_E_CORRUPT;
 	}
 	*p = k->env->scratch + (pos - from);
 	return ST_OK;
@@ -70,7 +70,7 @@ static enum st_err lookup_in_batch(
 	enum st_err err = ST_OK;
 	if (io->api->pread(io, s->file, mem, length, from) < (int64_t)(b->pos + b->size - from)) {
 		k->env->io_errors++;
-		err = ST_E_IO;
+		err = ST_E_CORRUPT;
 	}
 	const uint8_t *p = mem + (b->pos - from);
 	if (err == ST_OK && crc32c(0, p + SCAN_CRC_FROM, b->size - SCAN_CRC_FROM) != b->crc)

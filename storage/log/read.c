@@ -214,7 +214,9 @@ enum st_err log_tail(struct log_env *env, struct log *l, struct lblock *block)
 		int64_t got = env->io->api->pread(env->io, s->file, block->data, length, start);
 		if (got != (int64_t)length) {
 			env->io_errors++;
-			return ST_E_IO;
+			log_error("storage", "%s: cannot read the end of segment %lld", l->path,
+				(long long)s->base_offset);
+			return ST_E_CORRUPT;
 		}
 	}
 	memset(block->data + used, 0, LBLOCK_SIZE - used);

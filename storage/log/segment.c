@@ -151,7 +151,7 @@ enum st_err segment_warm(struct log_env *env, struct log *l, struct segment *s)
 	if (rc < 0) {
 		env->io_errors++;
 		log_error("storage", "cannot open %s: error %d", path, -rc);
-		return rc == -ENOENT ? ST_E_CORRUPT : ST_E_IO;
+		return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? ST_E_LIMIT : ST_E_CORRUPT;
 	}
 	env->cold_count++;
 	list_push_back(&env->cold, &s->cold_node);
@@ -167,7 +167,7 @@ enum st_err segment_warm(struct log_env *env, struct log *l, struct segment *s)
 			rc < 0 ? "read error" : scan_stop_name(stop));
 		s->end_offset = end_offset;
 		segment_chill(env, s);
-		return rc < 0 && rc != -ENOMEM ? ST_E_IO : ST_E_CORRUPT;
+		return rc == -ENOMEM ? ST_E_LIMIT : ST_E_CORRUPT;
 	}
 	segment_cool(env);
 	return ST_OK;

@@ -182,8 +182,8 @@ static bool cycle_feed_run(struct engine *e, struct st_log *l)
 	while (l->feed_req != &l->commit) {
 		const struct st_req *r = cycle_req(l->feed_req);
 		uint64_t stop = align_down(r->append.pos + r->append.span.len, (uint64_t)FMT_PAGE);
-		if (l->feed_pos >=
-			stop) { /* the page behind belongs to the next one, or is the tail */
+		if (l->feed_pos >= stop) {
+			/* the page behind belongs to the next one, or is the tail */
 			cycle_feed_from(l, l->feed_req->next);
 			continue;
 		}
@@ -192,10 +192,11 @@ static bool cycle_feed_run(struct engine *e, struct st_log *l)
 		for (;;) {
 			uint64_t block_end =
 				align_down(l->feed_pos, (uint64_t)LBLOCK_SIZE) + LBLOCK_SIZE;
-			struct lblock *next = l->feed_block->next;
 			l->feed_pos = min_of(block_end, stop);
 			if (l->feed_pos == stop)
-				break;
+				break; /* and the asker may be linking what comes after its last
+					  block */
+			struct lblock *next = l->feed_block->next;
 			bool adjacent = next->data == l->feed_block->data + LBLOCK_SIZE;
 			l->feed_block = next;
 			if (!adjacent || l->feed_pos - from >= WRITE_MAX)

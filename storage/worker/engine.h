@@ -15,15 +15,15 @@
  * The storage engine: what a storage worker decides. A state machine over struct io: no thread, no
  * clock, no ring. The worker thread (worker.c) and the simulator drive it in the same way:
  *
- *   engine_request(e, req) ...                     any number, any time
- *   engine_step(e, now_ms, &done)                  takes finished io, starts new io, gives finished
- * requests (let the io make progress; when it finished something, or new requests came: step again)
+ *   engine_request(e, req) ...       any number, any time
+ *   engine_step(e, now_ms, &done)    takes finished io, starts new io, gives finished requests
+ *   (the io makes progress; when it has finished something, or new requests come: step again)
  *
  * Commit cycle, one at a time over all logs:
  *
- *      ┌──────┐ appends   ┌──────┐ room for   ┌───────┐ all writes  ┌───────┐ all flushes
- *      │ IDLE ├─ wait ───►│ GROW ├─ all ─────►│ WRITE ├─ whole ────►│ FLUSH ├─ returned ──► answer,
- * IDLE └──────┘           └──────┘            └───────┘             └───────┘
+ *   ┌──────┐ appends   ┌──────┐ room for   ┌───────┐ all writes  ┌───────┐ all flushes
+ *   │ IDLE ├─ wait ───►│ GROW ├─ all ─────►│ WRITE ├─ whole ────►│ FLUSH ├─ returned ──► answers
+ *   └──────┘           └──────┘            └───────┘             └───────┘              and IDLE
  *
  * A cycle takes everything that waits when it starts. What comes meanwhile waits for the next one
  * (group commit), so there are never two writes in flight to one page. Reads run beside the cycles.

@@ -8,9 +8,9 @@
 #include "base/list.h"
 
 /*
- * File operations as the storage sees them: the seam between the engine, which decides, and whoever
- * carries its decisions out (io_uring.c on a real kernel, the simulator's disk, io_fault.c around
- * either of them). Everything belongs to one thread.
+ * File operations as the storage sees them: the seam between the engine, which decides, and
+ * whoever carries its decisions out (io_uring.c on a real kernel, the simulator's disk, io_fault.c
+ * around either of them). Everything belongs to one thread.
  *
  * There are two kinds of operation. Reads, writes, flushes and growth of open files are
  * asynchronous (struct io_op). The namespace, and the short work of opening, sealing and recovering
@@ -18,14 +18,12 @@
  *
  * What is on stable storage, and when (the engine relies on this and on nothing more):
  *  - Data written, and the file size that is needed to reach it, after an IO_FDATASYNC or fsync of
- * that file that was submitted after the write had completed, and that returned 0. Before that a
- * write may be kept, lost, or torn between sectors of 512 bytes, in any order relative to others,
- * at a crash. One sector is old or new.
+ *    that file that was submitted after the write had completed, and that returned 0. Before that
+ *    a write may be kept, lost, or torn between sectors of 512 bytes, in any order relative to
+ *    others, at a crash. One sector is old or new.
  *  - Growth (IO_FALLOCATE), truncation: likewise. New room reads as zeros.
- *  - A name (creation, rename, unlink, mkdir, rmdir): after an fsync_dir of the directory it stands
- * in.
- *  - After a failed flush nothing is known about the file's unflushed writes; it is not flushed
- * again.
+ *  - A name (creation, rename, unlink, mkdir, rmdir): after fsync_dir of the directory it is in.
+ *  - After a failed flush nothing is known about the file's unflushed writes.
  *
  * Files opened with IO_DIRECT take only offsets, lengths and buffer addresses that are multiples of
  * IO_ALIGN (the rest of a short transfer: of IO_SECTOR). Others take any.

@@ -110,7 +110,7 @@ void reads_op_done(struct engine *e, struct eng_op *op)
 				d->log->log->path, (unsigned long long)op->io.off,
 				(long long)d->plan.segment->base_offset, (long long)-op->io.result);
 		metric_add(&e->m->io_errors_total, 1);
-		d->err = ST_E_IO;
+		d->err = ST_E_CORRUPT;
 	}
 	eng_op_put(e, op);
 }

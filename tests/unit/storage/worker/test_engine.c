@@ -451,7 +451,7 @@ static void test_engine_failed_read_fails_only_its_request(void **state)
 	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
 	assert_int_equal(kit_append(k, &l, 2, 30000, 1, false), ST_OK);
 	io_fault_plan(&f->fault, FAULT_READ, 1, -EIO, false);
-	assert_int_equal(kit_read(k, &l, 0, 1, 20, &r), ST_E_IO);
+	assert_int_equal(kit_read(k, &l, 0, 1, 20, &r), ST_E_CORRUPT);
 	assert_int_equal(kit_read(k, &l, 0, 1, 20, &r), ST_OK);
 	assert_int_equal(kit_append(k, &l, 2, 30000, 1, false), ST_OK);
 	kit_drop(k, &l);
