@@ -301,7 +301,8 @@ bool ipstack_neigh_learned(struct ipstack *s, uint32_t *ip, uint8_t mac[6])
 	return true;
 }
 
-int ipstack_conn_info(const struct ipstack *s, ipstack_conn_t conn, struct ipstack_conn_info *info)
+int ipstack_conn_info_get(
+	const struct ipstack *s, ipstack_conn_t conn, struct ipstack_conn_info *info)
 {
 	const struct tcb *c = tcp_by_handle(&s->tcp, conn);
 	if (!c)

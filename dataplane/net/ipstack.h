@@ -258,7 +258,8 @@ struct ipstack_conn_info {
 	bool paused;
 };
 /* 0 or -ENOTCONN. */
-int ipstack_conn_info(const struct ipstack *s, ipstack_conn_t conn, struct ipstack_conn_info *info);
+int ipstack_conn_info_get(
+	const struct ipstack *s, ipstack_conn_t conn, struct ipstack_conn_info *info);
 /* The handle of the i-th connection slot (0 .. max_conns-1), 0 when it is free: to walk over all.
  */
 ipstack_conn_t ipstack_conn_at(const struct ipstack *s, uint32_t i);

@@ -67,6 +67,7 @@ void tcp_take_syn(struct tcp *t, struct tcb *c, const struct tcp_seg *seg)
 	c->rcv_nxt = c->rcv_read = c->rcv_adv = seg->seq + 1;
 	c->snd_wnd = seg->wnd;
 	c->snd_wnd_max = max_of(c->snd_wnd, 1u);
+	tcp_cc_init(c); /* it counts in segments of this size */
 }
 
 void tcp_input_listen(

@@ -289,7 +289,7 @@ static inline void kit_send(struct kit *k, const void *p, uint32_t len, uint64_t
 static inline const char *kit_state(const struct kit *k)
 {
 	struct ipstack_conn_info info;
-	return ipstack_conn_info(k->s, k->conn, &info) == 0 ? info.state : "gone";
+	return ipstack_conn_info_get(k->s, k->conn, &info) == 0 ? info.state : "gone";
 }
 
 static inline uint32_t kit_count(const struct kit *k, enum ipstack_event_kind kind)

@@ -483,6 +483,17 @@ static void sim_verify(struct sim *m)
 	}
 }
 
+/* Adds the counters of both stacks to the sums. */
+static void sim_sum_metrics(const struct sim *m, struct ipstack_metrics *sum)
+{
+	metric_t *to = (metric_t *)sum;
+	for (int i = 0; i < 2; i++) {
+		const metric_t *from = (const metric_t *)ipstack_metrics_of(m->node[i].s);
+		for (uint32_t k = 0; k < sizeof(*sum) / sizeof(metric_t); k++)
+			to[k].v += from[k].v;
+	}
+}
+
 static void sim_fini(struct sim *m)
 {
 	while (m->nq > 0)
@@ -493,7 +504,7 @@ static void sim_fini(struct sim *m)
 }
 
 /* Runs a seed to its end; returns a hash of all that went over the wire. */
-static uint64_t sim_run(uint64_t seed, bool log)
+static uint64_t sim_run(uint64_t seed, bool log, struct ipstack_metrics *sum)
 {
 	static struct sim m; /* large; used by one run at a time */
 	sim_init(&m, seed, log);
@@ -511,6 +522,8 @@ static uint64_t sim_run(uint64_t seed, bool log)
 		fprintf(stderr, "seed %llu: %llu packets, %llu ms\n", (unsigned long long)seed,
 			(unsigned long long)m.packets, (unsigned long long)(m.now_ns / NS_PER_MS));
 	uint64_t hash = m.hash;
+	if (sum)
+		sim_sum_metrics(&m, sum);
 	sim_fini(&m);
 	return hash;
 }
@@ -518,22 +531,43 @@ static uint64_t sim_run(uint64_t seed, bool log)
 static void streams_survive_any_wire(void **state)
 {
 	uint64_t seeds = getenv("NETSIM_SEEDS") ? strtoull(getenv("NETSIM_SEEDS"), NULL, 10) : 300;
+	struct ipstack_metrics sum;
+	memset(&sum, 0, sizeof(sum));
 	for (uint64_t seed = 1; seed <= seeds; seed++)
-		sim_run(seed, false);
+		sim_run(seed, false, &sum);
+		/* the wire must have been bad enough to reach what is rare */
+#define REACHED(name) assert_true(sum.name.v > seeds / 100)
+	REACHED(ip_drop_checksum_total);
+	REACHED(tcp_drop_checksum_total);
+	REACHED(tcp_drop_seq_total);
+	REACHED(tcp_drop_no_buffer_total);
+	REACHED(tcp_ooo_total);
+	REACHED(tcp_dup_total);
+	REACHED(tcp_pruned_total);
+	REACHED(tcp_fast_retransmits_total);
+	REACHED(tcp_rto_total);
+	REACHED(tcp_window_probes_total);
+	REACHED(tcp_window_updates_total);
+	REACHED(tcp_delayed_acks_total);
+	REACHED(tcp_keepalive_total);
+	REACHED(tcp_rst_in_total);
+	REACHED(tcp_rst_out_total);
+	REACHED(arp_requests_out_total);
+#undef REACHED
 	(void)state;
 }
 
 static void the_same_seed_gives_the_same_packets(void **state)
 {
 	for (uint64_t seed = 1000; seed < 1010; seed++)
-		assert_int_equal(sim_run(seed, false), sim_run(seed, false));
+		assert_int_equal(sim_run(seed, false, NULL), sim_run(seed, false, NULL));
 	(void)state;
 }
 
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
-		sim_run(strtoull(argv[1], NULL, 10), true);
+		sim_run(strtoull(argv[1], NULL, 10), true, NULL);
 		return 0;
 	}
 	const struct CMUnitTest tests[] = {

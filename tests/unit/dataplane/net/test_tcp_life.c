@@ -414,6 +414,20 @@ static void a_simultaneous_open_connects(void **state)
 	(void)state;
 }
 
+static void a_simultaneous_open_after_a_lost_syn_keeps_its_window_in_segments(void **state)
+{
+	connect_to_peer();
+	kit_run_for(&k, 1100 * NS_PER_MS); /* the window is one segment of the default size now */
+	kit_clear(&k);
+	kit_seg(&k, TCP_SYN, 0, 0, NULL, 0); /* and the peer's segments are larger */
+	kit_seg(&k, TCP_ACK, 1, 1, NULL, 0);
+	struct ipstack_conn_info info;
+	assert_int_equal(ipstack_conn_info_get(k.s, k.conn, &info), 0);
+	assert_int_equal(info.cwnd, info.mss);
+	kit_stop(&k);
+	(void)state;
+}
+
 static void a_connect_without_answer_ends(void **state)
 {
 	connect_to_peer();
@@ -450,7 +464,7 @@ static void chosen_ports_differ_and_start_at_a_place_that_depends_on_the_peer(vo
 		assert_int_equal(
 			ipstack_connect(k.s, k.now, KIT_PEER, (uint16_t)(80 + i / 2), 0, &c), 0);
 		struct ipstack_conn_info info;
-		ipstack_conn_info(k.s, c, &info);
+		ipstack_conn_info_get(k.s, c, &info);
 		ports[i] = info.local_port;
 		assert_true(info.local_port >= 32768);
 	}
@@ -527,6 +541,7 @@ int main(void)
 		cmocka_unit_test(in_syn_sent_a_rst_counts_only_with_the_right_ack),
 		cmocka_unit_test(in_syn_sent_a_wrong_ack_is_reset),
 		cmocka_unit_test(a_simultaneous_open_connects),
+		cmocka_unit_test(a_simultaneous_open_after_a_lost_syn_keeps_its_window_in_segments),
 		cmocka_unit_test(a_connect_without_answer_ends),
 		cmocka_unit_test(a_connect_refuses_what_cannot_be),
 		cmocka_unit_test(chosen_ports_differ_and_start_at_a_place_that_depends_on_the_peer),

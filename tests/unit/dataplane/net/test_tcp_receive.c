@@ -211,7 +211,7 @@ static void the_window_of_a_syn_is_not_scaled(void **state)
 	assert_int_equal(k.out[0].opts.wscale, 5);
 	kit_seg(&k, TCP_ACK, 1, 1, NULL, 0);
 	struct ipstack_conn_info info;
-	ipstack_conn_info(k.s, k.conn, &info);
+	ipstack_conn_info_get(k.s, k.conn, &info);
 	assert_int_equal(info.snd_wnd, 1000 << 4);
 	kit_clear(&k);
 	kit_seg(&k, TCP_ACK, 1, 1, "x", 1);

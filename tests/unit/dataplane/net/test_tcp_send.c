@@ -10,13 +10,13 @@ static uint8_t text[1 << 20];
 static uint32_t flight(void)
 {
 	struct ipstack_conn_info i;
-	assert_int_equal(ipstack_conn_info(k.s, k.conn, &i), 0);
+	assert_int_equal(ipstack_conn_info_get(k.s, k.conn, &i), 0);
 	return i.in_flight;
 }
 static uint32_t cwnd(void)
 {
 	struct ipstack_conn_info i;
-	assert_int_equal(ipstack_conn_info(k.s, k.conn, &i), 0);
+	assert_int_equal(ipstack_conn_info_get(k.s, k.conn, &i), 0);
 	return i.cwnd;
 }
 static uint32_t sent_bytes(void)
@@ -165,10 +165,10 @@ static void ssthresh_is_cut_once_however_often_the_timer_fires(void **state)
 	kit_send(&k, text, 10 * MSS, 1);
 	struct ipstack_conn_info i;
 	kit_run_for(&k, 250 * NS_PER_MS);
-	ipstack_conn_info(k.s, k.conn, &i);
+	ipstack_conn_info_get(k.s, k.conn, &i);
 	assert_int_equal(i.ssthresh, 5 * MSS);
 	kit_run_for(&k, 3 * NS_PER_S);
-	ipstack_conn_info(k.s, k.conn, &i);
+	ipstack_conn_info_get(k.s, k.conn, &i);
 	assert_int_equal(i.ssthresh, 5 * MSS);
 	kit_stop(&k);
 	(void)state;
@@ -178,17 +178,17 @@ static void an_ack_of_a_retransmission_is_no_rtt_sample(void **state)
 {
 	open_wide();
 	struct ipstack_conn_info i;
-	ipstack_conn_info(k.s, k.conn, &i);
+	ipstack_conn_info_get(k.s, k.conn, &i);
 	uint64_t before = i.srtt_ns;
 	kit_send(&k, text, 100, 1);
 	kit_run_for(&k, 250 * NS_PER_MS); /* sent again: Karn */
 	kit_seg(&k, TCP_ACK, 1, 101, NULL, 0);
-	ipstack_conn_info(k.s, k.conn, &i);
+	ipstack_conn_info_get(k.s, k.conn, &i);
 	assert_int_equal(i.srtt_ns, before);
 	kit_send(&k, text, 100, 2);
 	k.now += 50 * NS_PER_MS;
 	kit_seg(&k, TCP_ACK, 1, 201, NULL, 0);
-	ipstack_conn_info(k.s, k.conn, &i);
+	ipstack_conn_info_get(k.s, k.conn, &i);
 	assert_int_not_equal(i.srtt_ns, before);
 	kit_stop(&k);
 	(void)state;
@@ -352,7 +352,7 @@ static void an_old_segment_does_not_change_the_window(void **state)
 	kit_put(&k, TCP_ACK, 1, 1, 7, "abc", 3); /* WL1 is 4 */
 	kit_turn(&k);
 	struct ipstack_conn_info i;
-	ipstack_conn_info(k.s, k.conn, &i);
+	ipstack_conn_info_get(k.s, k.conn, &i);
 	assert_int_equal(i.snd_wnd, 100 << 8);
 	kit_stop(&k);
 	(void)state;
