@@ -372,7 +372,7 @@ static void test_changes_while_an_image_is_on_its_way_share_the_next_one(void **
 	e->hold_images = true;
 	struct msg *m[5];
 	for (int i = 0; i < 5; i++) {
-		char name[8];
+		char name[16];
 		snprintf(name, sizeof(name), "t%d", i);
 		m[i] = send_create(e, name, 1, 60000);
 		settle(e);
