@@ -20,7 +20,7 @@ struct arena {
 
 static inline void arena_init(struct arena *a, void *mem, size_t size)
 {
-	*a = (struct arena){.base = mem, .size = size};
+	*a = (struct arena){.base = (uint8_t *)mem, .size = size, .used = 0};
 }
 static inline void arena_reset(struct arena *a)
 {

@@ -88,7 +88,7 @@ struct rd {
 
 static inline struct rd rd_of(const void *p, size_t len)
 {
-	return (struct rd){.p = p, .end = (const uint8_t *)p + len, .bad = false};
+	return (struct rd){.p = (const uint8_t *)p, .end = (const uint8_t *)p + len, .bad = false};
 }
 /* Bytes not yet read. */
 static inline size_t rd_left(const struct rd *r)
@@ -186,7 +186,8 @@ struct wr {
 
 static inline struct wr wr_of(void *p, size_t size)
 {
-	return (struct wr){.base = p, .p = p, .end = (uint8_t *)p + size, .need = 0, .full = false};
+	uint8_t *start = (uint8_t *)p;
+	return (struct wr){.base = start, .p = start, .end = start + size, .need = 0, .full = false};
 }
 /* Bytes written so far. */
 static inline size_t wr_len(const struct wr *w)

@@ -17,7 +17,7 @@ static inline bool uuid_equal(const struct uuid *a, const struct uuid *b)
 }
 static inline bool uuid_is_zero(const struct uuid *a)
 {
-	static const struct uuid zero;
+	static const struct uuid zero = {{0}};
 	return uuid_equal(a, &zero);
 }
 
