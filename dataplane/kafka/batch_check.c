@@ -21,84 +21,19 @@ struct walk {
 	const char *why; /* of the failure */
 };
 
-/* Bytes that varint_fast and varlong_fast may read. */
-#define VARINT_MAX 5
-#define VARLONG_MAX 10
-/* What a record reads before its key: attributes, timestamp, offset, key length; and its own
- * length. */
-#define HEAD_MAX (VARINT_MAX + 1 + VARLONG_MAX + VARINT_MAX + VARINT_MAX)
 /* Attributes, two deltas, two lengths, header count: one byte each. */
 #define RECORD_MIN 6u
 
-/* A value no varint of 32 bits has. */
-#define VARINT_BAD UINT64_MAX
+#define WHY_NOT_A_RECORD "record cannot be parsed"
+#define WHY_OFFSET "offset delta of the record is not its position in the batch"
+#define WHY_NO_KEY "compacted topic needs a key in every record"
+#define WHY_TIMESTAMP "timestamp of the record is out of bounds"
+#define WHY_HEADERS "headers of the record cannot be parsed"
 
-static __attribute__((noinline)) uint64_t varint_more(
-	const uint8_t **pp, uint64_t v, unsigned max_bytes)
+static int16_t malformed(struct walk *w, const char *why)
 {
-	const uint8_t *p = *pp;
-	for (unsigned i = 1; i < max_bytes; i++) {
-		uint64_t b = *p++;
-		v |= (b & 0x7f) << (7 * i);
-		if (!(b & 0x80)) {
-			*pp = p;
-			if (max_bytes == VARINT_MAX)
-				return v <= UINT32_MAX ? v : VARINT_BAD;
-			return i < VARLONG_MAX - 1 || b <= 1 ? v : VARINT_BAD;
-		}
-	}
-	*pp = p;
-	return VARINT_BAD;
-}
-
-/* Unsigned varint of at most 32 bits; VARINT_BAD when it is not one. VARINT_MAX bytes are readable.
- */
-static inline __attribute__((always_inline)) uint64_t varint_fast(const uint8_t **pp)
-{
-	const uint8_t *p = *pp;
-	uint64_t b0 = p[0];
-	if (__builtin_expect(b0 < 0x80, 1)) {
-		*pp = p + 1;
-		return b0;
-	}
-	uint64_t b1 = p[1];
-	uint64_t v = (b0 & 0x7f) | (b1 & 0x7f) << 7;
-	if (__builtin_expect(b1 < 0x80, 1)) {
-		*pp = p + 2;
-		return v;
-	}
-	*pp = p + 1;
-	return varint_more(pp, b0 & 0x7f, VARINT_MAX);
-}
-
-/* The same for 64 bits; a bad one reads as VARINT_BAD, which is also a value: *bad tells. */
-static inline __attribute__((always_inline)) uint64_t varlong_fast(const uint8_t **pp, bool *bad)
-{
-	const uint8_t *p = *pp;
-	uint64_t b0 = p[0];
-	if (__builtin_expect(b0 < 0x80, 1)) {
-		*pp = p + 1;
-		return b0;
-	}
-	uint64_t b1 = p[1];
-	uint64_t v = (b0 & 0x7f) | (b1 & 0x7f) << 7;
-	if (__builtin_expect(b1 < 0x80, 1)) {
-		*pp = p + 2;
-		return v;
-	}
-	*pp = p + 1;
-	v = varint_more(pp, b0 & 0x7f, VARLONG_MAX);
-	if (v == VARINT_BAD) {
-		/* all 64 bits set is ten bytes that end in 1 */
-		const uint8_t *q = *pp;
-		*bad = !(q - p == VARLONG_MAX && q[-1] == 1);
-	}
-	return v;
-}
-
-static inline int64_t unzigzag(uint64_t v)
-{
-	return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+	w->why = why;
+	return KE_INVALID_RECORD;
 }
 
 /* Headers of one record: exactly the bytes [p, end). */
@@ -123,42 +58,29 @@ static bool headers_ok(const uint8_t *p, const uint8_t *end)
 }
 
 /* Takes note of a record's timestamp; false when it is out of bounds. */
-static inline bool timestamp_ok(struct walk *w, int32_t index, int64_t timestamp)
+static bool timestamp_ok(struct walk *w, int32_t index, int64_t timestamp)
 {
 	if (timestamp > w->max_timestamp) {
 		w->max_timestamp = timestamp;
 		w->max_index = index;
 	}
-	return __builtin_expect((uint64_t)timestamp - w->low <= w->range, 1) ||
-	       timestamp == BATCH_NO_TIMESTAMP;
+	return (uint64_t)timestamp - w->low <= w->range || timestamp == BATCH_NO_TIMESTAMP;
 }
-
-static int16_t malformed(struct walk *w, const char *why)
-{
-	w->why = why;
-	return KE_INVALID_RECORD;
-}
-
-#define WHY_NOT_A_RECORD "record cannot be parsed"
-#define WHY_OFFSET "offset delta of the record is not its position in the batch"
-#define WHY_NO_KEY "compacted topic needs a key in every record"
-#define WHY_TIMESTAMP "timestamp of the record is out of bounds"
-#define WHY_HEADERS "headers of the record cannot be parsed"
 
 /*
- * One record at *pp, all reads bounded: for the last records of a batch, and for those that the
- * fast path gives up on.
+ * One record at p, all reads bounded; *next is what follows it. For the last records of a batch,
+ * for those that the fast path gives up on, and to say what is wrong.
  */
 static __attribute__((noinline)) int16_t record_slow(
-	struct walk *w, const uint8_t **pp, int32_t index)
+	struct walk *w, const uint8_t *p, int32_t index, const uint8_t **next)
 {
-	struct rd all = rd_of(*pp, (size_t)(w->end - *pp));
+	struct rd all = rd_of(p, (size_t)(w->end - p));
 	int32_t len = rd_varint(&all);
 	const uint8_t *body = len >= 0 ? rd_take(&all, (size_t)len) : NULL;
 	if (!body || all.bad)
 		return malformed(w, WHY_NOT_A_RECORD);
 	struct rd r = rd_of(body, (size_t)len);
-	rd_u8(&r);
+	rd_u8(&r); /* attributes: none are defined */
 	uint64_t delta = (uint64_t)rd_varlong(&r);
 	int32_t offset_delta = rd_varint(&r);
 	int32_t key = rd_varint(&r);
@@ -175,7 +97,7 @@ static __attribute__((noinline)) int16_t record_slow(
 		return malformed(w, WHY_HEADERS);
 	if (key < 0 && w->need_key)
 		return malformed(w, WHY_NO_KEY);
-	*pp = all.p;
+	*next = all.p;
 	if (!timestamp_ok(w, index, (int64_t)((uint64_t)w->base_timestamp + delta))) {
 		w->why = WHY_TIMESTAMP;
 		return KE_INVALID_TIMESTAMP;
@@ -183,72 +105,137 @@ static __attribute__((noinline)) int16_t record_slow(
 	return KE_NONE;
 }
 
-/* The same, faster; at least HEAD_MAX bytes are left. Whatever is not plain goes to record_slow. */
-static inline __attribute__((always_inline)) int16_t record_fast(
-	struct walk *w, const uint8_t **pp, int32_t index)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/*
+ * Unsigned varint of up to three bytes, unchecked; false for a longer one. Three bytes hold lengths
+ * up to 1 MiB and 17 minutes of timestamp delta.
+ */
+ALWAYS_INLINE bool varint3(const uint8_t **pp, uint32_t *v)
 {
 	const uint8_t *p = *pp;
-	uint64_t len = varint_fast(&p);
-	/* also when len is VARINT_BAD or (bit 0) negative */
-	if (__builtin_expect((len & 1) || (len >> 1) > (size_t)(w->end - p), 0))
-		return record_slow(w, pp, index);
-	const uint8_t *end = p + (len >> 1);
-	bool bad = false;
-	p++; /* attributes: none are defined */
-	uint64_t delta = varlong_fast(&p, &bad);
-	uint64_t offset_delta = varint_fast(&p);
-	uint64_t key = varint_fast(&p);
-	if (__builtin_expect(bad || offset_delta != (uint64_t)(uint32_t)index << 1, 0))
-		return record_slow(w, pp, index);
-	if (key & 1) {
-		if (key != 1 || w->need_key)
-			return record_slow(w, pp, index);
-		key = 0;
+	uint32_t b0 = p[0];
+	if (__builtin_expect(b0 < 0x80, 1)) {
+		*v = b0;
+		*pp = p + 1;
+		return true;
 	}
-	/* the value's length must be within the batch to be read at all; within the record is seen
-	 * below */
-	if (__builtin_expect((uint64_t)(w->end - p) < (key >> 1) + VARINT_MAX, 0))
-		return record_slow(w, pp, index);
-	p += key >> 1;
-	uint64_t value = varint_fast(&p);
-	value = value == 1 ? 0 : value;
-	if (__builtin_expect((value & 1) || p > end || value >> 1 >= (uint64_t)(end - p), 0))
-		return record_slow(w, pp, index);
-	p += value >> 1;
-	if (__builtin_expect(*p != 0 || p + 1 != end, 0)) {
-		if (!headers_ok(p, end))
-			return malformed(w, WHY_HEADERS);
+	uint32_t b1 = p[1];
+	if (__builtin_expect(b1 < 0x80, 1)) {
+		*v = b0 + (b1 << 7) - 0x80;
+		*pp = p + 2;
+		return true;
 	}
-	*pp = end;
-	if (__builtin_expect(
-		    !timestamp_ok(w, index,
-			    (int64_t)((uint64_t)w->base_timestamp + (uint64_t)unzigzag(delta))),
-		    0)) {
-		w->why = WHY_TIMESTAMP;
-		return KE_INVALID_TIMESTAMP;
-	}
-	return KE_NONE;
+	uint32_t b2 = p[2];
+	*v = b0 + (b1 << 7) + (b2 << 14) - 0x80 - (0x80 << 7);
+	*pp = p + 3;
+	return b2 < 0x80;
 }
 
-/* All records: exactly `count` of them in r. */
-static int16_t walk_records(struct walk *state, struct rd r, int32_t count, int32_t *index)
+/* The bytes of the offset delta that comes next: compared, not decoded. */
+struct expected {
+	uint32_t bytes; /* the varint, first byte lowest */
+	uint32_t mask;
+	uint32_t len;
+};
+
+static struct expected expected_of(int32_t index)
 {
-	struct walk w = *state; /* a local whose fields can live in registers */
-	const uint8_t *p = r.p;
-	int16_t err = KE_NONE;
-	int32_t i = 0;
-	w.end = r.end;
-	for (; i < count && err == KE_NONE; i++) {
-		if (__builtin_expect(w.end - p >= HEAD_MAX, 1))
-			err = record_fast(&w, &p, i);
-		else
-			err = record_slow(&w, &p, i);
+	uint32_t v = (uint32_t)index << 1;
+	if (v < 1u << 7)
+		return (struct expected){v, 0xff, 1};
+	if (v < 1u << 14)
+		return (struct expected){(v & 0x7f) | 0x80 | v >> 7 << 8, 0xffff, 2};
+	if (v < 1u << 21)
+		return (struct expected){
+			(v & 0x7f) | (v >> 7 & 0x7f) << 8 | 0x8080 | v >> 14 << 16, 0xffffff, 3};
+	return (struct expected){1, 0, 0}; /* no bytes are equal to it: the slow path decodes */
+}
+
+/* What record_fast may read before it looks at the end: five varints, attributes, and one byte
+ * more. */
+#define FAST_MIN 20
+
+/*
+ * The record at p, when it is a plain one; NULL gives up (record_slow then says what it is).
+ * FAST_MIN bytes are left. null_key: how a null key that is allowed looks.
+ */
+ALWAYS_INLINE const uint8_t *record_fast(const uint8_t *p, const uint8_t *end,
+	struct expected offset, uint32_t null_key, uint32_t *delta)
+{
+	uint32_t len, key, value;
+	if (__builtin_expect(!varint3(&p, &len), 0))
+		return NULL;
+	const uint8_t *body = p;
+	p++; /* attributes */
+	if (__builtin_expect(!varint3(&p, delta), 0))
+		return NULL;
+	if (__builtin_expect((le32_get(p) & offset.mask) != offset.bytes, 0))
+		return NULL;
+	p += offset.len;
+	if (__builtin_expect(!varint3(&p, &key), 0))
+		return NULL;
+	if (key != null_key) {
+		/* the value's length must be in the batch to be read; in the record: the end is
+		 * seen below */
+		if (__builtin_expect((key & 1) || end - p < (int32_t)(key >> 1) + 4, 0))
+			return NULL;
+		p += key >> 1;
 	}
-	*index = err == KE_NONE ? -1 : i - 1;
-	if (err == KE_NONE && p != w.end)
-		err = malformed(&w, "bytes are left after the last record");
-	*state = w;
-	return err;
+	if (__builtin_expect(!varint3(&p, &value), 0))
+		return NULL;
+	if (__builtin_expect((value & 1) && value != 1, 0)) /* 1, null, is of length 1 >> 1 */
+		return NULL;
+	p += value >> 1;
+	/* the usual end: no headers, and the record's length says so too */
+	if (__builtin_expect((size_t)(p + 1 - body) * 2 == len && p < end && *p == 0, 1))
+		return p + 1;
+	const uint8_t *next = body + (len >> 1);
+	return !(len & 1) && next <= end && p < next && headers_ok(p, next) ? next : NULL;
+}
+
+static inline int64_t add_delta(int64_t base, uint32_t zigzag)
+{
+	uint64_t delta = (uint64_t)(zigzag >> 1) ^ -(uint64_t)(zigzag & 1);
+	return (int64_t)((uint64_t)base + delta);
+}
+
+/* All records: exactly `count` of them in r. *index: the one that is bad, -1 when none is. */
+static int16_t walk_records(struct walk *w, struct rd r, int32_t count, int32_t *index)
+{
+	const uint8_t *p = r.p;
+	const uint8_t *const end = r.end;
+	const uint8_t *const fast_end = rd_left(&r) >= FAST_MIN ? end - FAST_MIN : NULL;
+	const uint32_t null_key =
+		w->need_key ? UINT32_MAX : 1; /* no varint of three bytes, or -1 */
+	struct expected offset = expected_of(0);
+	uint32_t last_delta = UINT32_MAX; /* none */
+	w->end = end;
+	for (int32_t i = 0; i < count;) {
+		uint32_t delta = last_delta;
+		const uint8_t *next = NULL;
+		if (__builtin_expect(p <= fast_end, 1))
+			next = record_fast(p, end, offset, null_key, &delta);
+		/* most records have the timestamp of the one before */
+		if (__builtin_expect(next && delta != last_delta, 0)) {
+			if (!timestamp_ok(w, i, add_delta(w->base_timestamp, delta)))
+				next = NULL;
+			last_delta = delta;
+		}
+		if (__builtin_expect(!next, 0)) {
+			int16_t err = record_slow(w, p, i, &next);
+			if (err != KE_NONE) {
+				*index = i;
+				return err;
+			}
+		}
+		p = next;
+		offset.bytes += 2;
+		if (__builtin_expect(++i % 64 == 0, 0)) /* else only the low seven bits change */
+			offset = expected_of(i);
+	}
+	*index = -1;
+	return p == end ? KE_NONE : malformed(w, "bytes are left after the last record");
 }
 
 /* ---- the batch ---- */

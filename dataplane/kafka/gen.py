@@ -269,12 +269,14 @@ def emit_default(w, s):
     for f in s.fields:
         v = default_value(f)
         if f.array and f.default == 'null':
-            values.append('.n_%s = -1' % f.name)
+            values.append('n_%s = -1' % f.name)
         elif v is not None:
-            values.append('.%s = %s' % (f.name, v))
+            values.append('%s = %s' % (f.name, v))
     w('static inline void kp_default_%s(struct %s *x)' % (s.cname[3:], s.cname))
     w('{')
-    w('*x = (struct %s){%s};' % (s.cname, ', '.join(values) or '0'))
+    w('memset(x, 0, sizeof(*x));')
+    for v in values:
+        w('x->%s;' % v)
     for f in s.fields:
         if f.sub and not f.array:
             w('kp_default_%s(&x->%s);' % (f.sub.cname[3:], f.name))
