@@ -61,10 +61,8 @@ enum st_err log_delete(struct log_env *env, struct log *l)
 		if (rc == 0)
 			rc = io->api->rename(io, path, gone);
 	}
-	if (rc == 0) {
-		env->flushes++;
-		rc = io->api->fsync_dir(io, store_dir_path(env->store, dir));
-	}
+	if (rc == 0)
+		rc = log_flush_dir(env, store_dir_path(env->store, dir));
 	if (rc < 0)
 		return log_failed(env, dir, rc, "delete", path);
 	rc = delete_finish(io, gone);

@@ -49,10 +49,8 @@ static int file_write(
 		return rc;
 	int64_t n = io->api->pwrite(io, f, p, length, 0);
 	rc = n < 0 ? (int)n : (size_t)n == length ? 0 : -EIO;
-	if (rc == 0 && flush) {
-		env->flushes++;
-		rc = io->api->fsync(io, f);
-	}
+	if (rc == 0 && flush)
+		rc = log_flush(env, f);
 	io->api->close(io, f);
 	return rc;
 }
@@ -75,8 +73,19 @@ int file_store(struct log_env *env, const char *dir, const char *name, const voi
 	}
 	if (sync != FILE_NAMED)
 		return 0;
+	return log_flush_dir(env, dir);
+}
+
+int log_flush(struct log_env *env, struct io_file *f)
+{
 	env->flushes++;
-	return io->api->fsync_dir(io, dir);
+	return env->io->api->fsync(env->io, f) < 0 ? -EIO : 0;
+}
+
+int log_flush_dir(struct log_env *env, const char *path)
+{
+	env->flushes++;
+	return env->io->api->fsync_dir(env->io, path) < 0 ? -EIO : 0;
 }
 
 enum st_err log_failed(

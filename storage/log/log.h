@@ -27,8 +27,12 @@
  * end L4 bytes of the active segment behind end_pos are zeros, or of the commit in flight
  */
 
-/* Sparse index: an entry for the first batch at least LOG_INDEX_GAP after the last entry's. */
-#define LOG_INDEX_GAP 4096u
+/* Sparse index: an entry for the first batch at least LOG_INDEX_GAP after the last entry's. Reads
+ * begin at block boundaries, so a smaller gap would save nothing. */
+#define LOG_INDEX_GAP LBLOCK_SIZE
+
+/* So much of the active segment is walked after an unclean stop, and not more (see log_mark). */
+#define LOG_MARK_BYTES (32u * 1024u * 1024u)
 
 struct index {
 	struct fmt_index_entry *entries;
@@ -44,6 +48,7 @@ struct segment {
 	int64_t created_ms;
 	int32_t leader_epoch;  /* of the last batch */
 	uint64_t file_size;    /* allocated; a multiple of 4096 */
+	uint64_t marked_pos;   /* end_pos when its index was last written */
 	struct io_file *file;  /* NULL: not open (sealed ones only) */
 	struct index index;    /* count 0 while not loaded (or empty) */
 	uint32_t reads;	       /* of it in flight: it stays open */
@@ -107,6 +112,13 @@ uint64_t log_grown_size(const struct segment *s, uint64_t end);
  * that the span holds dense whole batches as r says.
  */
 void log_appended(struct log *l, const struct st_req *r, int64_t now_ms);
+/*
+ * When enough has been appended since the last time: writes the index of the active segment, whose
+ * ends are what has been made durable. Recovery begins there, and takes less for damage. Not
+ * flushed, and its failure does not matter: an older one, or none, only makes recovery longer. Only
+ * with durability=flush, where what is answered is durable.
+ */
+void log_mark(struct log_env *env, struct log *l);
 /* Closes with all files. When it is healthy, and all went well: true, and *out says how. Frees l in
  * any case. */
 bool log_close(struct log_env *env, struct log *l, bool healthy, struct fmt_clean_log *out);
@@ -121,8 +133,7 @@ enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r);
 /* CHECKs L1 and what else can be seen from here. */
 void log_check(const struct log *l);
 
-/* --- reading: the engine fills blocks, this says from where and what is in them
- * ------------------- */
+/* --- reading: the engine fills blocks, this says from where and what is in them ---------- */
 
 struct read_plan {
 	struct segment *segment;
@@ -146,8 +157,7 @@ enum st_err log_read_plan(
  */
 enum st_err log_read_done(struct log *l, struct st_req *r, struct read_plan *plan, bool *again);
 
-/* --- inside the room
- * ------------------------------------------------------------------------------ */
+/* --- inside the room --------------------------------------------------------------------- */
 
 /* 0, or -ENOMEM (for the first entry only: later ones are left out, which makes the index sparser).
  */
@@ -180,12 +190,20 @@ void segment_cool(struct log_env *env);
  * it ended. 0, -errno of a read, -ENOMEM.
  */
 int recover_scan(struct log_env *env, struct segment *s, enum scan_stop *stop);
+/* The same from end_pos on, with the index and the ends as they are. */
+int recover_scan_on(struct log_env *env, struct segment *s, enum scan_stop *stop);
 /*
- * Recovers the active segment after an unclean stop: scans it, cuts off what is behind the last
- * valid batch for good, flushes what is before it. *cut_bytes: how much was cut. 0 or -errno.
+ * Recovers the active segment after an unclean stop: scans it from its mark on, cuts off what is
+ * behind the last valid batch for good, flushes what is before it. *cut_bytes: how much was cut.
+ * 0; -EBADMSG: less is there than was once durable; or -errno.
  */
-int recover_active(struct log_env *env, struct segment *s, uint64_t *cut_bytes);
+int recover_active(
+	struct log_env *env, const struct log *l, struct segment *s, uint64_t *cut_bytes);
 
+/* Flush a file, or the names in a directory. 0 or -EIO: whatever the reason of a failed flush is,
+ * the directory goes offline. */
+int log_flush(struct log_env *env, struct io_file *f);
+int log_flush_dir(struct log_env *env, const char *path);
 /* Reads a whole small file into memory that the caller frees. -EFBIG when over max. */
 int file_load(struct io *io, const char *path, size_t max, void **out, size_t *length);
 enum file_sync {

@@ -16,7 +16,12 @@ struct lookup {
 	struct log *log;
 	int64_t timestamp; /* -1: the largest */
 	int64_t limit;
+	/* what scratch holds: [window, window_end) of the segment being looked through */
+	uint64_t window;
+	uint64_t window_end;
 };
+
+#define LOOKUP_WINDOW (64u * 1024u)
 
 void log_env_fini(struct log_env *env)
 {
@@ -37,25 +42,30 @@ static bool lookup_has_scratch(struct log_env *env)
 	return env->records != NULL;
 }
 
-/* Reads [pos, pos + n) of the segment, n <= LOG_SCRATCH - 8192; *p points to its first byte. */
-static enum st_err lookup_read(
-	const struct lookup *k, struct segment *s, uint64_t pos, size_t n, const uint8_t **p)
+/* The head of the batch at pos, which ends before the segment's end. */
+static enum st_err lookup_head(
+	struct lookup *k, struct segment *s, uint64_t pos, const uint8_t **head)
 {
-	uint64_t from = align_down(pos, (uint64_t)FMT_PAGE);
-	size_t length = (size_t)(align_up(pos + n, (uint64_t)FMT_PAGE) - from);
-	CHECK(length <= LOG_SCRATCH);
-	int64_t got = k->env->io->api->pread(k->env->io, s->file, k->env->scratch, length, from);
-	if (got < (int64_t)(pos + n - from)) {
-		k->env->io_errors++;
-		return ST_E_CORRUPT;
+	if (pos < k->window || pos + SCAN_BATCH_HEAD > k->window_end) {
+		struct io *io = k->env->io;
+		uint64_t end = align_up(s->end_pos, (uint64_t)FMT_PAGE);
+		k->window = align_down(pos, (uint64_t)FMT_PAGE);
+		k->window_end = min_of(k->window + LOOKUP_WINDOW, end);
+		uint64_t n = k->window_end - k->window;
+		int64_t got = io->api->pread(io, s->file, k->env->scratch, n, k->window);
+		if (got != (int64_t)n) {
+			k->env->io_errors++;
+			k->window_end = 0;
+			return ST_E_CORRUPT;
+		}
 	}
-	*p = k->env->scratch + (pos - from);
+	*head = k->env->scratch + (pos - k->window);
 	return ST_OK;
 }
 
 /* Looks into the whole batch. ST_E_NOT_FOUND: no such record in it. */
 static enum st_err lookup_in_batch(
-	const struct lookup *k, struct segment *s, const struct scan_batch *b, struct st_req *r)
+	struct lookup *k, struct segment *s, const struct scan_batch *b, struct st_req *r)
 {
 	struct io *io = k->env->io;
 	uint64_t from = align_down(b->pos, (uint64_t)FMT_PAGE);
@@ -67,6 +77,7 @@ static enum st_err lookup_in_batch(
 			return ST_E_LIMIT;
 		mem = own;
 	}
+	k->window_end = 0; /* scratch is used for the batch */
 	enum st_err err = ST_OK;
 	if (io->api->pread(io, s->file, mem, length, from) < (int64_t)(b->pos + b->size - from)) {
 		k->env->io_errors++;
@@ -91,7 +102,7 @@ static bool lookup_matches(const struct lookup *k, int64_t max_timestamp, int64_
 
 /* The batches from index entry i up to the next one. */
 static enum st_err lookup_in_chunk(
-	const struct lookup *k, struct segment *s, uint32_t i, int64_t best, struct st_req *r)
+	struct lookup *k, struct segment *s, uint32_t i, int64_t best, struct st_req *r)
 {
 	const struct fmt_index_entry *e = &s->index.entries[i];
 	uint64_t pos = e->pos;
@@ -102,7 +113,7 @@ static enum st_err lookup_in_chunk(
 		struct scan_batch b;
 		if (end - pos < SCAN_BATCH_HEAD)
 			return ST_E_CORRUPT;
-		enum st_err err = lookup_read(k, s, pos, SCAN_BATCH_HEAD, &head);
+		enum st_err err = lookup_head(k, s, pos, &head);
 		if (err != ST_OK)
 			return err;
 		if (scan_head(head, end - pos, expected, &b) != SCAN_STOP_NONE)
@@ -122,9 +133,10 @@ static enum st_err lookup_in_chunk(
 }
 
 static enum st_err lookup_in_segment(
-	const struct lookup *k, struct segment *s, int64_t best, struct st_req *r)
+	struct lookup *k, struct segment *s, int64_t best, struct st_req *r)
 {
 	enum st_err err = segment_warm(k->env, k->log, s);
+	k->window_end = 0;
 	if (err != ST_OK)
 		return err;
 	for (uint32_t i = 0; i < s->index.count; i++) {
@@ -142,7 +154,7 @@ static enum st_err lookup_in_segment(
 
 enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r)
 {
-	const struct lookup k = {
+	struct lookup k = {
 		.env = env,
 		.log = l,
 		.timestamp = r->lookup.timestamp,

@@ -66,8 +66,7 @@ static int log_meta_store(struct log_env *env, const struct log *l, const char *
 	return file_store(env, l->path, FMT_LOG_META_NAME, &m, sizeof(m), FILE_FLUSHED);
 }
 
-/* --- segments on disk
- * ----------------------------------------------------------------------------- */
+/* --- segments on disk -------------------------------------------------------------------- */
 
 struct listing {
 	int64_t *bases;
@@ -128,8 +127,7 @@ static int segment_open(struct log_env *env, const struct log *l, struct segment
 	return env->io->api->open(env->io, path, flags | IO_DIRECT, &s->file);
 }
 
-/* --- creation
- * ------------------------------------------------------------------------------------- */
+/* --- creation ---------------------------------------------------------------------------- */
 
 /*
  * Everything has its name on stable storage before the log is reported to exist (KAFKA-16814). What
@@ -154,8 +152,7 @@ static int log_create(struct log_env *env, struct log *l, const char *topic)
 		return rc;
 	}
 	l->segments[l->segment_count++] = s;
-	env->flushes++;
-	return io->api->fsync_dir(io, store_dir_path(env->store, l->dir));
+	return log_flush_dir(env, store_dir_path(env->store, l->dir));
 }
 
 /* log.meta is missing: that is a creation cut short, unless there are batches. */
@@ -175,8 +172,7 @@ static int log_check_unborn(struct log_env *env, struct log *l)
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* --- opening
- * -------------------------------------------------------------------------------------- */
+/* --- opening ----------------------------------------------------------------------------- */
 
 /* A segment that has another behind it. -EBADMSG when it does not reach up to it. */
 static int log_open_sealed(struct log_env *env, struct log *l, uint32_t i)
@@ -207,19 +203,19 @@ static int log_open_sealed(struct log_env *env, struct log *l, uint32_t i)
 	return rc;
 }
 
-/* By the clean-stop mark. 1: done; 0: the mark does not fit, recover; or -errno. */
+/* By the clean-stop mark, which must fit. 0 or -errno. */
 static int log_open_marked(struct log_env *env, struct log *l, const struct fmt_clean_log *mark)
 {
 	struct segment *s = log_active(l);
 	if (mark->segment != s->base_offset)
-		return 0;
+		return -EBADMSG;
 	int rc = segment_open(env, l, s, 0);
 	if (rc == 0)
 		rc = env->io->api->size(env->io, s->file, &s->file_size);
 	if (rc < 0)
 		return rc;
 	if (s->file_size < mark->segment_pos || s->file_size % FMT_PAGE != 0)
-		return 0;
+		return -EBADMSG;
 	rc = mark->segment_pos > 0 ? index_load(env, l, s, true) : -ENOENT;
 	bool fits = rc == 0 && s->end_offset == mark->end_offset && s->end_pos == mark->segment_pos;
 	if (!fits && mark->segment_pos > INDEX_OPTIONAL) {
@@ -244,61 +240,19 @@ static int log_open_marked(struct log_env *env, struct log *l, const struct fmt_
 	s->max_timestamp = mark->max_timestamp;
 	s->leader_epoch = mark->leader_epoch;
 	s->created_ms = mark->segment_created_ms;
-	return 1;
-}
-
-/*
- * A roll that failed half-way may have left an empty segment behind one that then went on. -EAGAIN:
- * it has been removed; the one before it is the active one.
- */
-static int log_drop_failed_roll(struct log_env *env, struct log *l)
-{
-	struct segment *s = log_active(l);
-	if (l->segment_count < 2 || s->end_pos > 0)
-		return 0;
-	struct segment *prev = l->segments[l->segment_count - 2];
-	enum scan_stop stop;
-	int rc = index_load(env, l, prev, false);
-	if (rc == 0 && prev->end_offset == s->base_offset)
-		return 0;
-	rc = segment_open(env, l, prev, 0);
-	if (rc == 0)
-		rc = recover_scan(env, prev, &stop);
-	if (rc < 0)
-		return rc;
-	int64_t end = prev->end_offset;
-	env->io->api->close(env->io, prev->file);
-	prev->file = NULL;
-	index_fini(&prev->index);
-	if (end <= s->base_offset)
-		return 0;
-	char path[IO_PATH_MAX];
-	segment_path(path, l, s->base_offset, "log");
-	rc = env->io->api->unlink(env->io, path);
-	if (rc == 0)
-		rc = env->io->api->fsync_dir(env->io, l->path);
-	if (rc < 0)
-		return rc;
-	l->segment_count--;
-	segment_free(env, s);
-	return -EAGAIN;
+	s->marked_pos = s->end_pos;
+	return 0;
 }
 
 /* After a stop that was not clean: what the active segment holds decides. */
 static int log_open_unclean(struct log_env *env, struct log *l, struct st_req *r, int64_t now_ms)
 {
-	int rc;
-	do {
-		struct segment *s = log_active(l);
-		rc = s->file ? 0 : segment_open(env, l, s, 0);
-		if (rc == 0)
-			rc = recover_active(env, s, &r->open.cut_bytes);
-		if (rc == 0)
-			rc = log_drop_failed_roll(env, l);
-	} while (rc == -EAGAIN);
+	struct segment *s = log_active(l);
+	int rc = segment_open(env, l, s, 0);
+	if (rc == 0)
+		rc = recover_active(env, l, s, &r->open.cut_bytes);
 	if (rc < 0)
 		return rc;
-	struct segment *s = log_active(l);
 	if (s->end_pos == 0 || s->created_ms < 0 || s->created_ms > now_ms)
 		s->created_ms = now_ms;
 	r->open.recovered = true;
@@ -324,14 +278,10 @@ static int log_open_segments(struct log_env *env, struct log *l, struct st_req *
 			l->segments[l->segment_count++] = s;
 		return rc;
 	}
-	rc = mark ? log_open_marked(env, l, mark) : 0;
-	if (rc == 0)
-		rc = log_open_unclean(env, l, r, now_ms);
-	for (uint32_t i = 0; rc >= 0 && i + 1 < l->segment_count; i++)
+	rc = mark ? log_open_marked(env, l, mark) : log_open_unclean(env, l, r, now_ms);
+	for (uint32_t i = 0; rc == 0 && i + 1 < l->segment_count; i++)
 		rc = log_open_sealed(env, l, i);
-	if (rc >= 0 && log_active(l)->base_offset < l->segments[0]->base_offset)
-		return -EBADMSG;
-	return rc < 0 ? rc : 0;
+	return rc;
 }
 
 static void log_report(const struct log *l, struct st_req *r)
@@ -448,8 +398,17 @@ enum st_err log_open(struct log_env *env, struct st_req *r, const struct fmt_cle
 	return ST_OK;
 }
 
-/* --- closing
- * -------------------------------------------------------------------------------------- */
+void log_mark(struct log_env *env, struct log *l)
+{
+	struct segment *s = log_active(l);
+	if (s->end_pos < s->marked_pos + LOG_MARK_BYTES)
+		return;
+	s->marked_pos = s->end_pos; /* also when it fails: not at each append, then */
+	if (index_store(env, l, s, false) < 0)
+		log_warn("storage", "cannot write an index in %s", l->path);
+}
+
+/* --- closing ----------------------------------------------------------------------------- */
 
 bool log_close(struct log_env *env, struct log *l, bool healthy, struct fmt_clean_log *out)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a segment really holds. After an unclean stop the last segment is walked from its first
- * byte: the log ends where the rules of scan.h end. All behind that is removed for good, and
- * flushed, before the log is served, so that a tail that was cut cannot come back when later
- * appends happen to fit in front of it.
+ * What a segment really holds. After an unclean stop the last segment is walked from its mark on,
+ * or from its first byte: the log ends where the rules of scan.h end. All behind that is removed
+ * for good, and flushed, before the log is served, so that a tail that was cut cannot come back
+ * when later appends happen to fit in front of it.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,25 +13,35 @@
 
 int recover_scan(struct log_env *env, struct segment *s, enum scan_stop *stop)
 {
+	index_fini(&s->index);
+	int rc = index_init(&s->index);
+	if (rc < 0)
+		return rc;
+	s->max_timestamp = -1;
+	s->end_pos = 0;
+	s->end_offset = s->base_offset;
+	return recover_scan_on(env, s, stop);
+}
+
+int recover_scan_on(struct log_env *env, struct segment *s, enum scan_stop *stop)
+{
 	uint64_t size;
 	int rc = env->io->api->size(env->io, s->file, &size);
 	if (rc < 0)
 		return rc;
-	index_fini(&s->index);
-	rc = index_init(&s->index);
-	if (rc < 0)
-		return rc;
-	s->max_timestamp = -1;
 	s->file_size = size;
 	struct scan scan;
-	scan_init(&scan, 0, s->base_offset, size);
-	for (uint64_t at = 0; at < size && scan.stop == SCAN_STOP_NONE;) {
+	scan_init(&scan, s->end_pos, s->end_offset, size);
+	uint64_t at = align_down(s->end_pos, (uint64_t)FMT_PAGE);
+	size_t skip = (size_t)(s->end_pos - at);
+	while (at + skip < size && scan.stop == SCAN_STOP_NONE) {
 		int64_t got = env->io->api->pread(env->io, s->file, env->scratch, LOG_SCRATCH, at);
 		if (got <= 0)
 			return got < 0 ? (int)got : -EIO;
 		at += LOG_SCRATCH; /* fewer: the end of the file */
-		const uint8_t *p = env->scratch;
-		size_t n = (size_t)got;
+		const uint8_t *p = env->scratch + skip;
+		size_t n = (size_t)got > skip ? (size_t)got - skip : 0;
+		skip = 0;
 		while (scan_feed(&scan, &p, &n) == SCAN_BATCH) {
 			if (s->index.count == 0)
 				s->created_ms = scan.batch.max_timestamp;
@@ -92,10 +102,27 @@ static int recover_cut(struct log_env *env, struct segment *s)
 	return n == FMT_PAGE ? 0 : n < 0 ? (int)n : -EIO;
 }
 
-int recover_active(struct log_env *env, struct segment *s, uint64_t *cut_bytes)
+/* Scans from the mark on, where there is one. */
+static int recover_from_mark(struct log_env *env, const struct log *l, struct segment *s)
 {
 	enum scan_stop stop;
-	int rc = recover_scan(env, s, &stop);
+	uint64_t size;
+	int rc = index_load(env, l, s, true);
+	if (rc == -ENOENT || rc == -EBADMSG)
+		return recover_scan(env, s, &stop);
+	if (rc == 0)
+		rc = env->io->api->size(env->io, s->file, &size);
+	if (rc < 0)
+		return rc;
+	if (size < s->end_pos)
+		return -EBADMSG;
+	s->marked_pos = s->end_pos;
+	return recover_scan_on(env, s, &stop);
+}
+
+int recover_active(struct log_env *env, const struct log *l, struct segment *s, uint64_t *cut_bytes)
+{
+	int rc = recover_from_mark(env, l, s);
 	if (rc < 0)
 		return rc;
 	int64_t litter = recover_litter(env, s);
@@ -108,6 +135,5 @@ int recover_active(struct log_env *env, struct segment *s, uint64_t *cut_bytes)
 			return rc;
 	}
 	/* What is kept may so far be in the device's cache only: it was never acknowledged. */
-	env->flushes++;
-	return env->io->api->fsync(env->io, s->file);
+	return log_flush(env, s->file);
 }

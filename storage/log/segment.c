@@ -74,14 +74,8 @@ int segment_create(struct log_env *env, const struct log *l, struct segment *s)
 	rc = io->api->open(io, path, IO_CREATE | IO_TRUNC | IO_DIRECT, &s->file);
 	if (rc < 0)
 		return rc;
-	env->flushes++;
-	rc = io->api->fsync_dir(io, l->path);
-	if (rc < 0) {
-		io->api->close(io, s->file);
-		s->file = NULL;
-		io->api->unlink(io, path);
-	}
-	return rc;
+	return log_flush_dir(
+		env, l->path); /* or the directory is offline: nobody goes on without s */
 }
 
 /* Everything of it is on stable storage afterwards, with an index beside it. 0 or -errno. */
@@ -92,8 +86,7 @@ static int segment_seal(struct log_env *env, const struct log *l, struct segment
 	int rc = size < s->file_size ? io->api->truncate(io, s->file, size) : 0;
 	if (rc == 0) {
 		s->file_size = size;
-		env->flushes++;
-		rc = io->api->fsync(io, s->file);
+		rc = log_flush(env, s->file);
 	}
 	return rc < 0 ? rc : index_store(env, l, s, true);
 }

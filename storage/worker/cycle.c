@@ -17,8 +17,7 @@ static struct st_req *cycle_req(struct list *n)
 	return list_entry(n, struct st_req, node);
 }
 
-/* --- taking requests
- * ------------------------------------------------------------------------------ */
+/* --- taking requests --------------------------------------------------------------------- */
 
 /* Refuses the append at the head of the queue. */
 static void cycle_refuse(struct engine *e, struct st_log *l, enum st_err err)
@@ -130,8 +129,7 @@ static void cycle_start(struct engine *e)
 	e->feed = e->cycle.next;
 }
 
-/* --- feeding operations
- * --------------------------------------------------------------------------- */
+/* --- feeding operations ------------------------------------------------------------------ */
 
 static void cycle_submit(struct engine *e, struct st_log *l, struct eng_op *op, enum io_kind kind)
 {
@@ -253,8 +251,7 @@ static void cycle_feed(struct engine *e)
 	}
 }
 
-/* --- completions
- * ---------------------------------------------------------------------------------- */
+/* --- completions ------------------------------------------------------------------------- */
 
 static bool is_no_space(int64_t rc)
 {
@@ -292,8 +289,7 @@ void cycle_op_done(struct engine *e, struct eng_op *op)
 	}
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------- */
+/* --- the end ----------------------------------------------------------------------------- */
 
 static void cycle_end_log(struct engine *e, struct st_log *l)
 {
@@ -316,6 +312,8 @@ static void cycle_end_log(struct engine *e, struct st_log *l)
 		}
 		eng_answer(e, r, l->commit_err);
 	}
+	if (l->commit_err == ST_OK && e->cfg.durability == ST_FLUSH)
+		log_mark(&e->env, l->log);
 	eng_log_queue(e, l);
 }
 

@@ -18,8 +18,7 @@
 #define LOCK_PAUSE_MS 10
 #define PROBE_NAME "probe.tmp"
 
-/* --- one directory
- * -------------------------------------------------------------------------------- */
+/* --- one directory ----------------------------------------------------------------------- */
 
 /* Creates path and what is missing above it. 0 or -errno. */
 static int dir_make(const char *path)
@@ -134,8 +133,7 @@ static bool dir_prepare(const char *path, int *lock_fd, char *err, size_t err_si
 	return true;
 }
 
-/* --- all of them
- * ---------------------------------------------------------------------------------- */
+/* --- all of them ------------------------------------------------------------------------- */
 
 static void dirs_free(struct st_dirs *d)
 {

@@ -9,8 +9,7 @@
 #include "base/log.h"
 #include "storage/worker/engine_int.h"
 
-/* --- creation
- * ------------------------------------------------------------------------------------- */
+/* --- creation ---------------------------------------------------------------------------- */
 
 static bool engine_alloc(struct engine *e)
 {
@@ -81,8 +80,7 @@ void engine_destroy(struct engine *e)
 	free(e);
 }
 
-/* --- operations
- * ----------------------------------------------------------------------------------- */
+/* --- operations -------------------------------------------------------------------------- */
 
 struct eng_op *eng_op_get(struct engine *e)
 {
@@ -194,8 +192,7 @@ void eng_count(struct engine *e)
 	metric_set(&e->m->offline_dirs, offline);
 }
 
-/* --- what is synchronous
- * -------------------------------------------------------------------------- */
+/* --- what is synchronous ----------------------------------------------------------------- */
 
 static struct list *engine_bucket(struct engine *e, const struct uuid *topic_id, int32_t partition)
 {
@@ -370,8 +367,7 @@ static void engine_serve_opens(struct engine *e)
 	}
 }
 
-/* --- the public face
- * ------------------------------------------------------------------------------ */
+/* --- the public face --------------------------------------------------------------------- */
 
 void engine_request(struct engine *e, struct st_req *r)
 {

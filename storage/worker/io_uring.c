@@ -53,8 +53,7 @@ static struct io_ring *ring_of(struct io *io)
 	return container_of(io, struct io_ring, io);
 }
 
-/* --- set-up
- * --------------------------------------------------------------------------------------- */
+/* --- set-up ------------------------------------------------------------------------------ */
 
 static void ring_refused(int rc, char *err, size_t err_size)
 {
@@ -182,8 +181,7 @@ uint64_t io_ring_syscalls(const struct io_ring *r)
 	return r->syscalls;
 }
 
-/* --- operations
- * ----------------------------------------------------------------------------------- */
+/* --- operations -------------------------------------------------------------------------- */
 
 void io_ring_kick(struct io_ring *r)
 {

@@ -329,8 +329,7 @@ static void test_engine_reads_go_on_while_log_is_closing(void **state)
 	assert_true(kit_stop(k));
 }
 
-/* --- failures
- * ------------------------------------------------------------------------------------- */
+/* --- failures ---------------------------------------------------------------------------- */
 
 static void test_engine_failed_flush_takes_directory_offline_and_is_not_repeated(void **state)
 {

@@ -5,6 +5,7 @@
 #include "unit/storage/kit.h"
 
 #include "base/crc.h"
+#include "storage/log/log.h"
 
 #define BATCHES 6
 
@@ -271,6 +272,11 @@ static void test_recover_damage_in_active_segment_under_clean_mark_is_not_served
 	assert_int_equal(kit_read(k, &l, 2, 1 << 20, 20, &r), ST_E_CORRUPT);
 	assert_int_equal(kit_read(k, &l, 3, 1 << 20, 20, &r), ST_OK);
 	kit_drop(k, &l);
+	assert_true(kit_stop(k));
+	/* a file that has become shorter than the mark says */
+	assert_true(mem_resize(segment_file(f, 0), 8192));
+	kit_start(k);
+	assert_int_equal(kit_open(k, &l, 1, false), ST_E_CORRUPT);
 	kit_crash(k);
 }
 
@@ -292,25 +298,44 @@ static void test_recover_lost_segment_is_damage(void **state)
 	kit_crash(k);
 }
 
-static void test_recover_empty_segment_of_a_failed_roll_is_removed(void **state)
+static void test_recover_starts_at_the_mark_and_does_not_cut_before_it(void **state)
 {
 	struct fixture *f = *state;
 	struct kit *k = &f->kit;
 	struct kit_log l;
-	damage_reset(f);
+	struct st_req r;
 	kit_start(k);
-	assert_int_equal(kit_open(k, &l, 1, false), ST_OK);
+	assert_int_equal(kit_open(k, &l, 2, true), ST_OK);
+	while (l.pos < 70u << 20)
+		assert_int_equal(kit_append(k, &l, 1, 600000, 1, false), ST_OK);
+	int64_t end = l.next_offset;
+	uint64_t end_pos = l.pos;
 	kit_drop(k, &l);
 	kit_crash(k);
-	/* a roll at offset 4 that failed; the log went on in its old segment */
-	char path[IO_PATH_MAX];
-	struct io_file *file = NULL;
-	snprintf(path, sizeof(path), "%.400s", segment_file(f, 0)->path);
-	path[strlen(path) - 5] = '4';
-	assert_int_equal(mem_open(&f->mem.io, path, IO_CREATE, &file), 0);
-	mem_close(&f->mem.io, file);
-	expect(f, BATCHES, false);
-	assert_null(mem_find(&f->mem, path));
+	struct io_file *s = NULL;
+	for (int i = 0; i < MEM_FILES; i++)
+		if (f->mem.files[i].used &&
+			strstr(f->mem.files[i].path, "0202-3/00000000000000000000.log"))
+			s = &f->mem.files[i];
+	assert_non_null(s);
+	/* behind the mark, a cut; before it, damage that is found when it is read */
+	s->data[end_pos - 5] ^= 1;
+	s->data[10u << 20] ^= 1;
+	uint64_t before = f->mem.pread_bytes;
+	kit_start(k);
+	assert_int_equal(kit_open(k, &l, 2, false), ST_OK);
+	assert_true(f->mem.pread_bytes - before < 2 * (LOG_MARK_BYTES + (3u << 20)));
+	assert_true(l.opened.open.recovered && l.opened.open.cut_bytes > 0);
+	assert_int_equal(l.next_offset, end - 1);
+	assert_int_equal(kit_read(k, &l, (10 << 20) / 600100, 1, 80, &r), ST_E_CORRUPT);
+	assert_int_equal(kit_read(k, &l, end - 2, 1, 80, &r), ST_OK);
+	kit_drop(k, &l);
+	kit_crash(k);
+	/* a file that is shorter than what was acknowledged is damage, not a tail to cut */
+	assert_true(mem_resize(s, 20u << 20));
+	kit_start(k);
+	assert_int_equal(kit_open(k, &l, 2, false), ST_E_CORRUPT);
+	kit_crash(k);
 }
 
 static void test_recover_damaged_small_files_are_refused_or_done_without(void **state)
@@ -381,7 +406,7 @@ int main(void)
 		T(test_recover_damage_in_sealed_segment_is_reported_and_not_served),
 		T(test_recover_damage_in_active_segment_under_clean_mark_is_not_served),
 		T(test_recover_lost_segment_is_damage),
-		T(test_recover_empty_segment_of_a_failed_roll_is_removed),
+		T(test_recover_starts_at_the_mark_and_does_not_cut_before_it),
 		T(test_recover_damaged_small_files_are_refused_or_done_without),
 		T(test_recover_two_names_of_one_directory_are_refused),
 	};
