@@ -3,8 +3,8 @@
 #define MR_TESTS_GOLDEN_VECTORS_H
 
 /*
- * Message bodies with random content as another implementation encodes them (kafka-python 3.0, whose codec
- * is driven by Kafka's own definitions). Written by a script; not to be edited.
+ * Message bodies with random content as another implementation encodes them (kafka-python 3.0,
+ * whose codec is driven by Kafka's own definitions). Written by a script; not to be edited.
  */
 struct golden_vector {
 	int key;
