@@ -36,8 +36,14 @@ static enum part_step start_lookup(struct part *p, struct part_op *op, struct pa
 	if (list_empty(&p->env->free_reqs))
 		return PART_STEP_STALLED;
 	struct st_req *r = part_req_get(p, ST_LOOKUP);
-	r->lookup.timestamp = op->list.timestamp == TS_MAX_TIMESTAMP ? -1 : op->list.timestamp;
+	r->lookup.timestamp = op->list.timestamp;
 	r->lookup.limit = p->high_watermark;
+	if (op->list.timestamp == TS_MAX_TIMESTAMP) {
+		/* The storage keeps the largest timestamp of all that is durable, which may be
+		 * above what we know to be durable now; when its answer comes, we know. */
+		r->lookup.timestamp = -1;
+		r->lookup.limit = INT64_MAX;
+	}
 	op->req = r;
 	list_push_back(&p->reads, &op->node);
 	part_req_send(p, r, out);

@@ -104,7 +104,7 @@ static void start_something(struct random_test *t)
 	} else if (kind < 8) {
 		int64_t offset = rnd(t, (uint32_t)f->part.log_end_offset + 2);
 		if (rnd(t, 2))
-			offset = max_of(0, f->part.high_watermark - rnd(t, 20));
+			offset = f->part.high_watermark - rnd(t, 20);
 		s->op = fx_fetch_op(offset, rnd(t, 4) ? rnd(t, 100000) : rnd(t, 500), rnd(t, 2));
 	} else if (kind < 9) {
 		s->op = (struct part_op){.kind = PART_WAIT, .current_leader_epoch = -1};

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The broker's process: what a shard and a storage worker do around the pure cores, on one thread.
+ */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* --- between partition and engine
+ * ------------------------------------------------------------------- */
+
+/* ack-before-flush: the partition gets its answer now, the engine works on a copy of the request.
+ */
+static bool ack_at_once(struct sim *s, struct st_req *r)
+{
+	struct st_req *copy = NULL;
+	for (uint32_t i = 0; i < SIM_COPIES && !copy; i++)
+		copy = s->copies[i].log ? NULL : &s->copies[i];
+	if (!copy)
+		return false;
+	*copy = *r;
+	copy->user = NULL;
+	lspan_ref(copy->append.span);
+	engine_request(s->engine, copy);
+	r->err = ST_OK;
+	list_push_back(&s->from_engine, &r->node);
+	return true;
+}
+
+static void to_engine(struct sim *s, struct st_req *r)
+{
+	s->stats.cold_reads += r->op == ST_READ;
+	bool early = s->mutation == SIM_ACK_BEFORE_FLUSH && r->op == ST_APPEND;
+	if (!early || !ack_at_once(s, r))
+		engine_request(s->engine, r);
+}
+
+static void mutate_answer(struct sim *s, struct st_req *r)
+{
+	if (s->mutation == SIM_ACK_FAILED && r->op == ST_APPEND)
+		r->err = ST_OK;
+	if (s->mutation == SIM_SWAP_READ && r->op == ST_READ && r->err == ST_OK &&
+		sim_one_in(s, 20)) {
+		struct lspan at = lspan_skip(r->read.span, sim_below(s, r->read.span.len));
+		at.first->data[at.off] ^= 1;
+	}
+}
+
+/* The engine's answers go into the ring; copies that only it knows end here. */
+static void take_answers(struct sim *s, struct list *done)
+{
+	struct list *n;
+	while ((n = list_pop_front(done))) {
+		struct st_req *r = list_entry(n, struct st_req, node);
+		if (r->user) {
+			mutate_answer(s, r);
+			list_push_back(&s->from_engine, n);
+			continue;
+		}
+		lspan_unref(&s->pool, r->append.span);
+		r->log = NULL;
+	}
+}
+
+static void answer(struct sim *s, struct st_req *r)
+{
+	struct part *p = r->user;
+	sim_event(s, "stored", p->part_id, r->op, r->err);
+	part_stored(p, r, sim_now_ms(s), &s->out);
+	part_check(p);
+}
+
+static bool ring_moves(struct sim *s, uint64_t *at_us)
+{
+	if (*at_us > s->now_us)
+		return false;
+	*at_us = s->mix.ring_us && sim_one_in(s, 4) ? s->now_us + 1 + sim_below(s, s->mix.ring_us)
+						    : 0;
+	return true;
+}
+
+/* One round. True when something moved. */
+static bool pump_once(struct sim *s)
+{
+	struct list *n;
+	struct list done;
+	bool moved = !list_empty(&s->out.store) || !list_empty(&s->out.done);
+	list_init(&done);
+	list_splice(&s->to_engine, &s->out.store);
+	while ((n = list_pop_front(&s->out.done)))
+		clients_done(s, list_entry(n, struct part_op, node));
+	if (!list_empty(&s->to_engine) && ring_moves(s, &s->to_engine_us)) {
+		while ((n = list_pop_front(&s->to_engine)))
+			to_engine(s, list_entry(n, struct st_req, node));
+		moved = true;
+	}
+	engine_step(s->engine, sim_now_ms(s), &done);
+	if (sim_disk_is_stopped(s->disk))
+		return false; /* what the engine says now, nobody hears */
+	moved |= !list_empty(&done);
+	take_answers(s, &done);
+	if (!list_empty(&s->from_engine) && ring_moves(s, &s->from_engine_us)) {
+		while ((n = list_pop_front(&s->from_engine)))
+			answer(s, list_entry(n, struct st_req, node));
+		moved = true;
+	}
+	return moved;
+}
+
+void node_pump(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->mix.parts; i++) {
+		if (part_is_stalled(&s->parts[i])) {
+			s->stats.stalls++;
+			part_kick(&s->parts[i], sim_now_ms(s), &s->out);
+		}
+	}
+	while (!sim_disk_is_stopped(s->disk) && pump_once(s) && !sim_is_over(s)) {
+	}
+}
+
+uint64_t node_next_us(const struct sim *s)
+{
+	uint64_t t = sim_disk_next_us(s->disk);
+	if (!list_empty(&s->to_engine))
+		t = min_of(t, max_of(s->to_engine_us, s->now_us));
+	if (!list_empty(&s->from_engine))
+		t = min_of(t, max_of(s->from_engine_us, s->now_us));
+	if (sim_shim_has_done(&s->shim))
+		t = s->now_us;
+	return t;
+}
+
+/* --- start
+ * ---------------------------------------------------------------------------------------------- */
+
+static void memory_init(struct sim *s)
+{
+	size_t size = (size_t)s->mix.blocks * LBLOCK_SIZE;
+	CHECK(lblock_pool_init(&s->pool, s->memory, size) == 0);
+	s->env = (struct part_env){.blocks = &s->pool, .scratch = &s->scratch};
+	list_init(&s->env.free_reqs);
+	list_init(&s->env.cached);
+	memset(s->reqs, 0, s->mix.reqs * sizeof(*s->reqs));
+	for (uint32_t i = 0; i < s->mix.reqs; i++)
+		list_push_back(&s->env.free_reqs, &s->reqs[i].node);
+	part_out_init(&s->out);
+	list_init(&s->to_engine);
+	list_init(&s->from_engine);
+	s->to_engine_us = s->from_engine_us = 0;
+}
+
+static bool storage_start(struct sim *s)
+{
+	char err[512];
+	s->store =
+		store_open(&s->shim.io, s->dirs, (uint16_t)s->mix.dirs, s->seed, err, sizeof(err));
+	if (!s->store) {
+		if (!sim_disk_is_stopped(s->disk))
+			sim_broken(s, "the store does not open: %s", err);
+		return false;
+	}
+	const struct engine_config cfg = {
+		.durability = ST_FLUSH, .max_logs = SIM_PARTS, .staging = s->staging};
+	s->engine = engine_create(&s->shim.io, s->store, &cfg);
+	CHECK(s->engine);
+	return true;
+}
+
+static bool open_parts(struct sim *s)
+{
+	struct list done, *n;
+	list_init(&done);
+	for (uint32_t i = 0; i < s->mix.parts; i++) {
+		struct st_req *r = &s->opens[i];
+		*r = (struct st_req){.op = ST_OPEN, .user = &s->parts[i]};
+		snprintf(r->open.topic, sizeof(r->open.topic), "topic");
+		r->open.topic_id.b[0] = 7;
+		r->open.partition = (int32_t)i;
+		r->open.dir = (uint16_t)(i % s->mix.dirs);
+		r->open.create = true;
+		part_init(&s->parts[i], &s->env, i, 0, &s->mix.config, 1);
+		engine_request(s->engine, r);
+	}
+	for (uint32_t i = 0; i < s->mix.parts;) {
+		engine_step(s->engine, sim_now_ms(s), &done);
+		if (sim_disk_is_stopped(s->disk))
+			return false;
+		while ((n = list_pop_front(&done))) {
+			struct st_req *r = list_entry(n, struct st_req, node);
+			struct part *p = r->user;
+			sim_event(
+				s, "opened", p->part_id, r->err, (uint64_t)r->open.log_end_offset);
+			if (r->err != ST_OK) {
+				sim_broken(s, "partition %u does not open: error %d", p->part_id,
+					(int)r->err);
+				return false;
+			}
+			s->stats.cut_bytes += r->open.cut_bytes;
+			chk_reopened(&s->check, p->part_id, r->open.log_end_offset);
+			part_opened(p, r, sim_now_ms(s), &s->out);
+			i++;
+		}
+	}
+	return true;
+}
+
+static void tick(struct sim *s)
+{
+	uint64_t t = node_next_us(s);
+	if (t == UINT64_MAX) {
+		sim_broken(s, "nothing is under way, but something is waited for");
+		return;
+	}
+	s->now_us = max_of(s->now_us, t);
+	sim_disk_set_time(s->disk, s->now_us);
+	node_pump(s);
+}
+
+/* Fetches the whole log: all that was known must be there, and what else is there is known from now
+ * on. */
+static bool reread(struct sim *s, uint32_t part)
+{
+	struct part *p = &s->parts[part];
+	int64_t offset = 0;
+	while (offset < p->high_watermark && !sim_is_over(s)) {
+		struct call *c = &s->calls[0];
+		*c = (struct call){.part = part, .client = &s->clients[0]};
+		c->op = (struct part_op){.kind = PART_FETCH, .current_leader_epoch = -1, .user = c};
+		c->op.fetch.offset = offset;
+		c->op.fetch.max_bytes = 1u << 20;
+		c->op.fetch.at_least_one = true;
+		s->clients[0].in_flight++;
+		part_start(p, &c->op, sim_now_ms(s), &s->out);
+		node_pump(s);
+		while (c->op.active && !sim_is_over(s) && !sim_disk_is_stopped(s->disk))
+			tick(s);
+		if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
+			return false;
+		if (c->op.error || c->op.fetch.span.len == 0) {
+			sim_broken(s,
+				"partition %u: after a restart, a fetch at %lld gives error %d",
+				part, (long long)offset, c->op.error);
+			return false;
+		}
+		uint8_t head[BATCH_HEADER_SIZE];
+		struct lspan span = c->op.fetch.span;
+		for (offset = 0; span.len > 0; span = lspan_skip(span, batch_size(head))) {
+			lspan_copy(span, 0, head, sizeof(head));
+			offset = batch_next_offset(head);
+		}
+		clients_release(s, true);
+	}
+	chk_reread(&s->check, part);
+	return !sim_is_over(s);
+}
+
+bool node_start(struct sim *s)
+{
+	const struct sim_disk_faults gentle = {
+		.short_write = s->mix.faults.short_write, .delay_us = s->mix.faults.delay_us};
+	s->up = true;
+	s->stats.lives++;
+	sim_event(s, "start", s->stats.lives, 0, 0);
+	sim_disk_set_faults(s->disk, &gentle);
+	s->shim.recovering = true;
+	memory_init(s);
+	bool ok = storage_start(s) && open_parts(s);
+	s->shim.recovering = false;
+	for (uint32_t i = 0; ok && i < s->mix.parts; i++)
+		ok = reread(s, i);
+	sim_disk_set_faults(s->disk, &s->mix.faults);
+	s->failed_flushes_before = sim_disk_counts(s->disk).failed_flushes;
+	return ok;
+}
+
+/* --- end
+ * --------------------------------------------------------------------------------------------------
+ */
+
+void node_drain(struct sim *s)
+{
+	for (;;) {
+		node_pump(s);
+		clients_release(s, true);
+		if (sim_is_over(s) || sim_disk_is_stopped(s->disk) || clients_are_idle(s))
+			return;
+		if (node_next_us(s) == UINT64_MAX && list_empty(&s->out.store)) {
+			bool stalled = false;
+			for (uint32_t i = 0; i < s->mix.parts; i++)
+				stalled |= part_is_stalled(&s->parts[i]);
+			if (stalled)
+				sim_broken(s, "an operation never ends: all memory is free");
+			return; /* only waits are left */
+		}
+		tick(s);
+	}
+}
+
+/* Closes everything in order: all memory must be free then. */
+static bool stop_cleanly(struct sim *s)
+{
+	clients_release(s, true);
+	for (uint32_t i = 0; i < s->mix.parts; i++) {
+		struct part *p = &s->parts[i];
+		node_pump(s);
+		while (!part_close(p, KE_NOT_LEADER_OR_FOLLOWER, &s->out)) {
+			node_pump(s);
+			if (!part_close(p, KE_NOT_LEADER_OR_FOLLOWER, &s->out))
+				tick(s);
+			clients_release(s, true);
+			if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
+				return false;
+		}
+	}
+	node_pump(s);
+	clients_release(s, true);
+	while (!engine_is_idle(s->engine) && !sim_is_over(s) && !sim_disk_is_stopped(s->disk))
+		tick(s);
+	if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
+		return false;
+	for (uint32_t i = 0; i < s->mix.parts; i++)
+		part_fini(&s->parts[i]);
+	if (s->pool.free_count != s->pool.count || s->env.cached_blocks != 0)
+		sim_broken(s, "%u of %u blocks are free after a clean stop", s->pool.free_count,
+			s->pool.count);
+	bool clean = engine_close(s->engine);
+	engine_marks(s->engine);
+	engine_destroy(s->engine);
+	s->engine = NULL;
+	store_close(s->store, &s->shim.io, clean && !store_any_offline(s->store));
+	s->store = NULL;
+	return true;
+}
+
+void node_end(struct sim *s, enum sim_end how)
+{
+	bool in_order = how == SIM_CLEAN && stop_cleanly(s);
+	if (sim_is_over(s))
+		return;
+	bool power =
+		how == SIM_POWER || (!in_order && how == SIM_CLEAN) || sim_disk_is_stopped(s->disk);
+	sim_event(s, "end", how, power, in_order);
+	*(in_order ? &s->stats.clean_stops : power ? &s->stats.crashes : &s->stats.kills) += 1;
+	sim_disk_cut(s->disk, power && !in_order);
+	sim_shim_cut(&s->shim);
+	memset(s->copies, 0, sizeof(s->copies));
+	clients_cut(s);
+	engine_destroy(s->engine);
+	s->engine = NULL;
+	store_close(s->store, &s->shim.io, false);
+	s->store = NULL;
+	lblock_pool_fini(&s->pool);
+	sim_disk_restart(s->disk);
+	s->up = false;
+}
