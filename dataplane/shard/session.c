@@ -109,9 +109,12 @@ static void session_start_one(struct session *se, struct request *r)
 	request_start(r);
 }
 
-/* True when r may be at work beside the requests before it. */
+/* True when r may be at work beside the requests before it. Nothing starts before the first image.
+ */
 static bool session_may_start(const struct session *se, const struct request *r, bool all_produce)
 {
+	if (!se->shard->image)
+		return false;
 	if (se->started == 0)
 		return true;
 	return all_produce && request_is_produce(r) && se->started < SESSION_MAX_INFLIGHT;

@@ -80,9 +80,17 @@ static bool shard_topics_keeps(const struct shard *s, const struct shard_part *s
 	       t->partitions[sp->partition].shard == s->cfg.index;
 }
 
+/* Clients that were quicker than the first image have waited for it. */
+static void start_sessions(struct shard *s)
+{
+	list_for_each_safe (it, &s->sessions)
+		session_pump(list_entry(it, struct session, node));
+}
+
 void shard_topics_apply(struct shard *s, struct msg *m)
 {
 	CHECK(!s->image_msg);
+	bool first = !s->image;
 	s->image_msg = m;
 	s->image = m->image.image;
 	s->open_failed = 0;
@@ -110,6 +118,8 @@ void shard_topics_apply(struct shard *s, struct msg *m)
 		}
 	}
 	shard_topics_turn(s);
+	if (first)
+		start_sessions(s);
 }
 
 static bool shard_topics_send_open(struct shard *s, struct shard_part *sp)

@@ -247,7 +247,20 @@ static struct image *world_image(void)
 	return image_build(&src);
 }
 
-static int world_setup(void **state)
+static void world_serve(struct world *w)
+{
+	w->image_msg.kind = MSG_IMAGE;
+	w->image_msg.image.image = w->image;
+	mesh_ask(&w->control, 0, &w->image_msg);
+	mesh_flush(&w->control);
+	turn(w, 4);
+	struct msg *back[2];
+	assert_int_equal(mesh_recv(&w->control, back, 2), 1);
+	assert_ptr_equal(back[0], &w->image_msg);
+	assert_int_equal(back[0]->image.failed, 0);
+}
+
+static int world_setup_without_image(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	w->now_ns = 1000 * NS_PER_S;
@@ -277,16 +290,14 @@ static int world_setup(void **state)
 	w->shard = shard_create(&cfg);
 	assert_non_null(w->shard);
 	w->image = world_image();
-	w->image_msg.kind = MSG_IMAGE;
-	w->image_msg.image.image = w->image;
-	mesh_ask(&w->control, 0, &w->image_msg);
-	mesh_flush(&w->control);
-	turn(w, 4);
-	struct msg *back[2];
-	assert_int_equal(mesh_recv(&w->control, back, 2), 1);
-	assert_ptr_equal(back[0], &w->image_msg);
-	assert_int_equal(back[0]->image.failed, 0);
 	*state = w;
+	return 0;
+}
+
+static int world_setup(void **state)
+{
+	world_setup_without_image(state);
+	world_serve(*state);
 	return 0;
 }
 
@@ -440,6 +451,23 @@ static void test_a_produce_is_answered_only_after_the_storage_has_answered(void 
 	w->worker.hold = false;
 	turn(w, 2);
 	expect_produced(w, 1, 7, KE_NONE, 0);
+}
+
+static void test_requests_that_come_before_the_first_image_wait_for_it(void **state)
+{
+	struct world *w = *state;
+	uint8_t f[8192];
+	struct rd body;
+	connect_client(w, 1);
+	uint32_t n = produce_frame(f, sizeof(f), 1, 0, "early");
+	n += fetch_frame(f + n, sizeof(f) - n, 2, 0, 0);
+	receive(w, 1, f, n);
+	turn(w, 3);
+	assert_int_equal(next_response(w, 1, &body), -1);
+	world_serve(w);
+	turn(w, 3);
+	expect_produced(w, 1, 1, KE_NONE, 0);
+	assert_true(expect_fetched(w, 1, 2) > 0);
 }
 
 static void test_a_frame_cut_at_any_byte_gives_the_same_answer(void **state)
@@ -700,6 +728,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_a_produce_is_answered_only_after_the_storage_has_answered),
+		cmocka_unit_test_setup_teardown(
+			test_requests_that_come_before_the_first_image_wait_for_it,
+			world_setup_without_image, world_teardown),
 		T(test_a_frame_cut_at_any_byte_gives_the_same_answer),
 		T(test_pipelined_produces_are_answered_in_order_whatever_order_they_finish_in),
 		T(test_another_api_waits_for_the_produces_before_it),
