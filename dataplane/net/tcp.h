@@ -196,6 +196,8 @@ struct tcb {
 	uint64_t bytes_in, bytes_out, retransmits;
 };
 
+_Static_assert(sizeof(struct tcb) <= 448, "an idle connection is cheap: seven cache lines");
+
 struct tcp_tw {
 	struct list node; /* tcp.tw_free, or tcp.tw_list with the first to end first */
 	uint64_t key;
@@ -203,6 +205,8 @@ struct tcp_tw {
 	uint32_t snd_nxt, rcv_nxt;
 	uint16_t wnd;
 };
+
+_Static_assert(sizeof(struct tcp_tw) <= 64, "TIME_WAIT is one cache line");
 
 struct tcp_slot {
 	const uint8_t *p;

@@ -155,11 +155,8 @@ static void in_new_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t a
 	}
 	tcp_sndq_ack(t, c, min_of(acked, c->queued));
 	c->snd_una = ack;
-	if (seq_lt(c->snd_nxt, ack)) {
+	if (seq_lt(c->snd_nxt, ack)) /* the send queue has moved its cursor likewise */
 		c->snd_nxt = ack;
-		c->sq_nxt = c->sq_una;
-		c->nxt_off = c->una_off;
-	}
 	c->rto_shift = 0;
 	c->progress_ns = now_ns;
 	tcp_cc_ack(t, c, acked, flight);

@@ -488,6 +488,36 @@ static void each_segment_out_of_order_gets_its_own_duplicate_ack(void **state)
 	(void)state;
 }
 
+static void a_gap_that_is_filled_in_the_same_burst_owes_no_duplicate_acks(void **state)
+{
+	kit_open(&k);
+	uint32_t seq = kit_warm_up(&k);
+	for (uint32_t i = 1; i <= 3; i++)
+		kit_put(&k, TCP_ACK, seq + i * 1000, 1, 65535, text, 1000);
+	kit_put(&k, TCP_ACK, seq, 1, 65535, text, 1000);
+	kit_turn(&k);
+	KIT_EXPECT(&k, TCP_ACK, 1, seq + 4000, 0);
+	kit_stop(&k);
+	(void)state;
+}
+
+static void the_ack_of_a_recent_duplicate_counts_and_of_an_old_one_not(void **state)
+{
+	kit_open(&k);
+	uint32_t seq = 1;
+	for (int i = 0; i < 80; i++, seq += 1000)
+		kit_seg(&k, TCP_ACK, seq, 1, text, 1000);
+	kit_send(&k, "data", 4, 1);
+	kit_clear(&k);
+	kit_seg(&k, TCP_ACK, seq - 66000, 5, text, 1000); /* a guess by a stranger, perhaps */
+	assert_int_equal(kit_count(&k, IPSTACK_EV_SENT), 0);
+	assert_int_equal(k.nout, 1);
+	kit_seg(&k, TCP_ACK, seq - 1000, 5, text, 1000);
+	assert_int_equal(kit_count(&k, IPSTACK_EV_SENT), 1);
+	kit_stop(&k);
+	(void)state;
+}
+
 static void segments_are_trimmed_at_both_ends_of_the_window(void **state)
 {
 	kit_config(&k);
@@ -597,6 +627,8 @@ int main(void)
 		cmocka_unit_test(small_segments_of_a_small_mss_peer_are_counted_by_its_own_size),
 		cmocka_unit_test(the_first_segments_of_a_connection_are_acknowledged_at_once),
 		cmocka_unit_test(each_segment_out_of_order_gets_its_own_duplicate_ack),
+		cmocka_unit_test(a_gap_that_is_filled_in_the_same_burst_owes_no_duplicate_acks),
+		cmocka_unit_test(the_ack_of_a_recent_duplicate_counts_and_of_an_old_one_not),
 		cmocka_unit_test(segments_are_trimmed_at_both_ends_of_the_window),
 		cmocka_unit_test(out_of_order_memory_is_charged_by_buffer_and_bounded),
 		cmocka_unit_test(data_in_order_takes_the_room_of_data_out_of_order),

@@ -236,6 +236,50 @@ static void three_duplicate_acks_resend_the_first_segment_and_new_reno_the_next_
 	(void)state;
 }
 
+static void a_new_ack_clears_the_back_off(void **state)
+{
+	open_wide();
+	kit_send(&k, text, 2 * MSS, 1);
+	kit_run_for(&k, 2 * NS_PER_S); /* 200, 400, 800 ms */
+	kit_seg(&k, TCP_ACK, 1, 1 + MSS, NULL, 0);
+	kit_clear(&k);
+	kit_run_for(&k, 190 * NS_PER_MS);
+	assert_int_equal(k.nout, 0);
+	kit_run_for(&k, 20 * NS_PER_MS);
+	KIT_EXPECT(&k, TCP_ACK, 1 + MSS, 1, MSS);
+	kit_stop(&k);
+	(void)state;
+}
+
+static void duplicates_caused_by_an_rto_do_not_start_a_fast_retransmit(void **state)
+{
+	open_wide();
+	kit_send(&k, text, 10 * MSS, 1);
+	kit_run_for(&k, 210 * NS_PER_MS);
+	kit_seg(&k, TCP_ACK, 1, 1 + MSS, NULL, 0); /* now two more again */
+	for (int i = 0; i < 5; i++)		   /* the peer had them all along */
+		kit_seg(&k, TCP_ACK, 1, 1 + MSS, NULL, 0);
+	assert_int_equal(kit_m(&k)->tcp_fast_retransmits_total.v, 0);
+	kit_stop(&k);
+	(void)state;
+}
+
+static void a_fin_is_part_of_what_fast_retransmit_repeats(void **state)
+{
+	open_wide();
+	kit_send(&k, text, 10, 1);
+	kit_send(&k, text, 10, 2);
+	ipstack_close(k.s, k.now, k.conn);
+	kit_turn(&k);
+	kit_seg(&k, TCP_ACK, 1, 11, NULL, 0);
+	kit_clear(&k);
+	for (int i = 0; i < 3; i++)
+		kit_seg(&k, TCP_ACK, 1, 11, NULL, 0);
+	KIT_EXPECT(&k, TCP_ACK | TCP_FIN, 11, 1, 10);
+	kit_stop(&k);
+	(void)state;
+}
+
 static void window_updates_and_data_are_not_duplicate_acks(void **state)
 {
 	open_wide();
@@ -512,6 +556,9 @@ int main(void)
 		cmocka_unit_test(a_silent_peer_is_given_up_by_time),
 		cmocka_unit_test(
 			three_duplicate_acks_resend_the_first_segment_and_new_reno_the_next_holes),
+		cmocka_unit_test(a_new_ack_clears_the_back_off),
+		cmocka_unit_test(duplicates_caused_by_an_rto_do_not_start_a_fast_retransmit),
+		cmocka_unit_test(a_fin_is_part_of_what_fast_retransmit_repeats),
 		cmocka_unit_test(window_updates_and_data_are_not_duplicate_acks),
 		cmocka_unit_test(limited_transmit_sends_new_data_on_the_first_two_duplicates),
 		cmocka_unit_test(
