@@ -118,8 +118,8 @@ static void mix_make(struct sim *s)
 	m->think_us = sim_one_in(s, 2) ? 50 : 100 + sim_below(s, 3000);
 	m->hold_us = sim_one_in(s, 2) ? 10 : sim_below(s, 5000);
 	m->ring_us = sim_one_in(s, 2) ? 0 : sim_below(s, 500);
-	m->lives = 2 + sim_below(s, 5);
-	m->calls = 40 + sim_below(s, 160);
+	m->lives = 2 + sim_below(s, 6);
+	m->calls = 40 + sim_below(s, 400);
 }
 
 void sim_init(struct sim *s, uint64_t seed, enum sim_mutation m, bool verbose)

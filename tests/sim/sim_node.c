@@ -211,6 +211,8 @@ static bool open_parts(struct sim *s)
 static void tick(struct sim *s)
 {
 	uint64_t t = node_next_us(s);
+	if (sim_disk_is_stopped(s->disk))
+		return;
 	if (t == UINT64_MAX) {
 		sim_broken(s, "nothing is under way, but something is waited for");
 		return;
