@@ -154,7 +154,7 @@ static int check_listeners(struct config *c, char *err, size_t size)
 	if (check_protocol(c, l, err, size) < 0)
 		return -1;
 	if (strcasecmp(l->host, "localhost") == 0)
-		strcpy(l->host, "127.0.0.1");
+		snprintf(l->host, sizeof(l->host), "127.0.0.1");
 	if (l->host[0] && !is_address(l->host))
 		return refuse(err, size,
 			"listeners: %s is not an address of this machine to bind to; give the "
@@ -299,7 +299,7 @@ static int check_dirs(struct config *c, char *err, size_t size)
 			if (strlen(full) >= CONFIG_TEXT_MAX)
 				return refuse(err, size, "log.dirs: %s has more than %d characters",
 					full, CONFIG_TEXT_MAX - 1);
-			strcpy(path, full);
+			memcpy(path, full, strlen(full) + 1);
 		}
 		size_t n = strlen(path);
 		while (n > 1 && path[n - 1] == '/')

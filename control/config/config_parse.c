@@ -356,7 +356,7 @@ int config_set(struct config *c, const char *assignment, char *err, size_t err_s
 		snprintf(err, err_size, "--set: \"%.80s\" is not key=value", assignment);
 		return -1;
 	}
-	strcpy(line, assignment);
+	memcpy(line, assignment, strlen(assignment) + 1);
 	char *value = line + (eq - assignment);
 	*value++ = 0;
 	return assign(c, &place, trim(line), value, err, err_size);

@@ -27,7 +27,7 @@ struct env {
 static int setup(void **state)
 {
 	struct env *e = calloc(1, sizeof(*e));
-	strcpy(e->dir, "/tmp/test_meta_XXXXXX");
+	snprintf(e->dir, sizeof(e->dir), "/tmp/test_meta_XXXXXX");
 	assert_non_null(mkdtemp(e->dir));
 	snprintf(e->file, sizeof(e->file), "%s/millrace.meta.json", e->dir);
 	snprintf(e->tmp, sizeof(e->tmp), "%s/millrace.meta.json.tmp", e->dir);
@@ -76,7 +76,7 @@ static void store(struct env *e, uint64_t versions)
 	uint64_t v;
 	struct meta *m = meta_file_open(e->dir, e->err, sizeof(e->err));
 	assert_int_equal(meta_load(m, &s, &v, e->err, sizeof(e->err)), 0);
-	strcpy(s.cluster_id, "abcdefghijklmnopqrstuv");
+	snprintf(s.cluster_id, sizeof(s.cluster_id), "abcdefghijklmnopqrstuv");
 	for (uint64_t i = 0; i < versions; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "t%d", (int)(v + i));
