@@ -64,7 +64,8 @@ struct log {
 	struct segment **segments;
 	uint32_t segment_count;
 	uint32_t segment_capacity;
-	bool dirty; /* something was written since it was opened or closed */
+	bool dirty;	/* something was appended since it was opened */
+	bool unflushed; /* and answered without a flush (durability=written) */
 };
 
 /* What the logs of one engine share. */

@@ -414,17 +414,14 @@ bool log_close(struct log_env *env, struct log *l, bool healthy, struct fmt_clea
 {
 	struct segment *s = log_active(l);
 	int rc = healthy ? 0 : -EIO;
-	if (rc == 0 && l->dirty) {
-		env->flushes++;
-		rc = env->io->api->fsync(
-			env->io, s->file); /* with durability=written, the first one */
+	if (rc == 0 && l->unflushed) {
+		rc = log_flush(env, s->file);
 		if (rc < 0)
 			log_failed(env, l->dir, rc, "flush", l->path);
-		/* The index can be made again from the segment, so its own failure does not matter.
-		 */
-		if (rc == 0 && s->index.count > 1 && index_store(env, l, s, false) < 0)
-			log_warn("storage", "cannot write an index in %s", l->path);
 	}
+	/* The index can be made again from the segment, so its own failure does not matter. */
+	if (rc == 0 && l->dirty && s->index.count > 1 && index_store(env, l, s, false) < 0)
+		log_warn("storage", "cannot write an index in %s", l->path);
 	*out = (struct fmt_clean_log){
 		.topic_id = l->topic_id,
 		.partition = l->partition,

@@ -314,6 +314,8 @@ static void cycle_end_log(struct engine *e, struct st_log *l)
 	}
 	if (l->commit_err == ST_OK && e->cfg.durability == ST_FLUSH)
 		log_mark(&e->env, l->log);
+	if (e->cfg.durability == ST_WRITTEN)
+		l->log->unflushed = true;
 	eng_log_queue(e, l);
 }
 

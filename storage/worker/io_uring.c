@@ -17,6 +17,7 @@
 #include "storage/worker/io_posix.h"
 
 #define RING_ENTRIES 1024u
+#define RING_ENTRIES_MIN 16u
 #define RING_AREAS 4u
 #define RING_CHUNKS_MAX 8192u /* registered buffers; the kernel takes 16384 */
 #define RING_CHUNK_MIN ((size_t)2 << 20)
@@ -62,10 +63,8 @@ static void ring_refused(int rc, char *err, size_t err_size)
 	case EACCES:
 		snprintf(err, err_size,
 			"io_uring is forbidden here (%s): set sysctl kernel.io_uring_disabled=0, "
-			"or in "
-			"a container allow io_uring_setup, io_uring_enter and io_uring_register in "
-			"its "
-			"seccomp profile",
+			"or in a container allow io_uring_setup, io_uring_enter and "
+			"io_uring_register in its seccomp profile",
 			strerror(-rc));
 		break;
 	case ENOSYS:
@@ -119,6 +118,22 @@ static bool ring_register(struct io_ring *r, const struct io_ring_config *cfg)
 	return true;
 }
 
+/* New kernels charge the ring itself to RLIMIT_MEMLOCK: where that is low, a smaller one does. */
+static int ring_init(struct io_ring *r)
+{
+	int rc = -ENOMEM;
+	for (unsigned entries = RING_ENTRIES; rc == -ENOMEM && entries >= RING_ENTRIES_MIN;
+		entries /= 2) {
+		struct io_uring_params p = {
+			.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+				 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
+				 IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED,
+		};
+		rc = io_uring_queue_init_params(entries, &r->ring, &p);
+	}
+	return rc;
+}
+
 static uint32_t ring_reap(struct io *io, struct list *done);
 static void ring_submit(struct io *io, struct io_op *op);
 
@@ -135,12 +150,7 @@ struct io_ring *io_ring_open(
 		snprintf(err, err_size, "out of memory");
 		return NULL;
 	}
-	struct io_uring_params p = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-			 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP |
-			 IORING_SETUP_R_DISABLED,
-	};
-	int rc = io_uring_queue_init_params(RING_ENTRIES, &r->ring, &p);
+	int rc = ring_init(r);
 	if (rc < 0) {
 		ring_refused(rc, err, err_size);
 		free(r);
