@@ -86,6 +86,7 @@ static struct dcn *conn_open(struct dshard *s, const struct ipstack_event *e)
 	c->state = DCN_OPEN;
 	c->ip = e->conn;
 	c->user = NULL;
+	c->accepted_in = s->poll_count;
 	c->copy_first = c->copy_last = DPDK_NONE;
 	ipstack_set_user(s->stack, e->conn, c);
 	return c;
@@ -218,6 +219,12 @@ static void turn_begin(struct dshard *s)
 	ipstack_timers(s->stack, s->now_ns);
 }
 
+/* The caller has not had its turn to say net_set_user yet. */
+static bool is_new(const struct dshard *s, const struct dcn *c)
+{
+	return c->accepted_in == s->poll_count;
+}
+
 static uint32_t dpdk_poll(struct net *n, uint64_t now_ns, struct net_event *ev, uint32_t max)
 {
 	struct dshard *s = shard_of(n);
@@ -226,16 +233,26 @@ static uint32_t dpdk_poll(struct net *n, uint64_t now_ns, struct net_event *ev, 
 	s->now_ns = now_ns;
 	if (!s->started)
 		thread_start(s);
+	s->poll_count++;
 	/* The stack's turn ends when all its events are out; then the frames go back. */
 	if (!s->more)
 		turn_begin(s);
 	s->more = true;
-	while (count < max) {
+	if (s->early && max > 0) {
+		s->early = false;
+		count += translate(s, &s->early_event, &ev[count]);
+	}
+	while (count < max && !s->early) {
 		if (!ipstack_event_pop(s->stack, &e)) {
 			s->more = false;
 			break;
 		}
-		count += translate(s, &e, &ev[count]);
+		if (e.kind != IPSTACK_EV_ACCEPTED && is_new(s, e.user)) {
+			s->early_event = e;
+			s->early = true;
+		} else {
+			count += translate(s, &e, &ev[count]);
+		}
 	}
 	if (count)
 		update_metrics(s);

@@ -25,8 +25,9 @@
 #include "net/net_dpdk_int.h"
 
 #define MIB (1024u * 1024u)
-#define MBUF_BYTES 2560u   /* an mbuf with its buffer and its place in the pool, rounded up */
-#define HEAP_SLACK_MIB 48u /* queues, driver's tables, rounding of the allocator */
+#define MBUF_BYTES 2560u /* an mbuf with its buffer and its place in the pool, rounded up */
+#define MBUF_BYTES_SMALL_PAGES 4096u /* where it must not cross a page: one in each */
+#define HEAP_SLACK_MIB 48u	     /* queues, driver's tables, rounding of the allocator */
 #define CAUGHT_SIZE 16384u
 #define ARGS_MAX 24
 
@@ -129,9 +130,10 @@ const char *dpdk_log_last(struct net_dpdk *d)
 /* ---- memory ---- */
 
 /* What everything together takes from the heap. */
-static uint32_t heap_needed_mib(const struct net_dpdk *d)
+static uint32_t heap_needed_mib(const struct net_dpdk *d, bool huge)
 {
-	uint64_t bytes = (uint64_t)d->shards * dport_pool_size(&d->spec) * MBUF_BYTES;
+	uint64_t bytes = (uint64_t)d->shards * dport_pool_size(&d->spec);
+	bytes *= huge ? MBUF_BYTES : MBUF_BYTES_SMALL_PAGES;
 	bytes += d->cfg.log_bytes;
 	return (uint32_t)((bytes + MIB - 1) / MIB) + HEAP_SLACK_MIB;
 }
@@ -169,26 +171,41 @@ static bool hugepages_usable(uint32_t mib)
 	return true;
 }
 
+/* What is configured, or what is needed. */
+static int heap_mib(struct net_dpdk *d, bool huge, uint32_t *mib, char *err, size_t err_size)
+{
+	uint32_t need = heap_needed_mib(d, huge);
+	*mib = d->cfg.memory_mib ? d->cfg.memory_mib : need;
+	if (*mib >= need)
+		return 0;
+	return dpdk_fault(err, err_size,
+		"dpdk.memory.mib=%u is too little: %u shards with their log memory need %u%s", *mib,
+		d->shards, need, huge ? "" : " without hugepages");
+}
+
 /* auto: hugepages where there are enough of them. */
-static int decide_hugepages(struct net_dpdk *d, uint32_t mib, char *err, size_t err_size)
+static int decide_memory(struct net_dpdk *d, uint32_t *mib, char *err, size_t err_size)
 {
 	const char *mode = d->cfg.hugepages;
 	if (strcmp(mode, "off") == 0)
-		return 0;
-	d->huge = hugepages_usable(mib);
+		return heap_mib(d, false, mib, err, err_size);
+	if (heap_mib(d, true, mib, err, err_size) != 0)
+		return -1;
+	d->huge = hugepages_usable(*mib);
 	if (d->huge)
 		return 0;
-	unsigned pages = (mib + 1) / 2;
+	unsigned pages = (*mib + 1) / 2;
+	unsigned long long there = free_hugepage_mib();
 	if (strcmp(mode, "require") == 0)
 		return dpdk_fault(err, err_size,
 			"dpdk.hugepages=require, but %u MiB are needed and %llu MiB are free: run "
 			"sysctl -w vm.nr_hugepages=%u",
-			mib, (unsigned long long)free_hugepage_mib(), pages);
+			*mib, there, pages);
 	log_warn("net",
 		"dpdk runs without hugepages, which is slower: %u MiB are needed and %llu MiB are "
 		"free; sysctl -w vm.nr_hugepages=%u gives enough",
-		mib, (unsigned long long)free_hugepage_mib(), pages);
-	return 0;
+		*mib, there, pages);
+	return heap_mib(d, false, mib, err, err_size);
 }
 
 static int take_log_memory(struct net_dpdk *d, char *err, size_t err_size)
@@ -263,13 +280,8 @@ int dpdk_eal_open(struct net_dpdk *d, char *err, size_t err_size)
 {
 	struct args a = {.n = 0};
 	cpu_set_t cpus;
-	uint32_t need = heap_needed_mib(d);
-	uint32_t mib = d->cfg.memory_mib ? d->cfg.memory_mib : need;
-	if (mib < need)
-		return dpdk_fault(err, err_size,
-			"dpdk.memory.mib=%u is too little: %u shards with their log memory need %u",
-			mib, d->shards, need);
-	if (decide_hugepages(d, mib, err, err_size) != 0)
+	uint32_t mib;
+	if (decide_memory(d, &mib, err, err_size) != 0)
 		return -1;
 	CHECK(pthread_getaffinity_np(pthread_self(), sizeof(cpus), &cpus) == 0);
 	build_args(d, &a, mib, first_cpu(&cpus));

@@ -56,6 +56,7 @@ struct dcn {
 	uint32_t gen; /* never 0 */
 	ipstack_conn_t ip;
 	void *user;
+	uint64_t accepted_in;		/* the net_poll that reported it */
 	struct list node;		/* dshard.free, or dshard.fins after the peer's FIN */
 	uint32_t copy_first, copy_last; /* copies of sends without a cookie, oldest first */
 };
@@ -69,7 +70,11 @@ struct dshard {
 	bool registered;
 	uint64_t now_ns;
 	struct ipstack *stack;
-	bool more; /* the last net_poll had no room for all events */
+	bool more;  /* the last net_poll did not give out all events */
+	bool early; /* of a connection that the same net_poll reported: early_event waits for the
+		       next */
+	struct ipstack_event early_event;
+	uint64_t poll_count;
 
 	struct dcn *conns;
 	struct list free, fins;
@@ -85,6 +90,7 @@ struct dshard {
 	uint32_t tx_count;
 	uint64_t tx_since_ns; /* tx has been stuck since; 0: it is not */
 	uint64_t nap_ns;      /* of ports that cannot wake us */
+	uint32_t hollow;      /* wake-ups by the port since the last frame */
 	uint64_t drops;	      /* frames dropped here, for want of room */
 };
 

@@ -6,11 +6,14 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -95,7 +98,7 @@ static void list_fds(struct fd_set_of *set)
 	if (!dir)
 		return;
 	for (struct dirent *e; (e = readdir(dir)) != NULL && set->count < FDS_MAX;)
-		if (e->d_name[0] != '.')
+		if (e->d_name[0] != '.' && atoi(e->d_name) != dirfd(dir))
 			set->fd[set->count++] = atoi(e->d_name);
 	closedir(dir);
 }
@@ -168,7 +171,7 @@ static void find_fds(struct net_dpdk *d, const struct fd_set_of *before)
 
 /* ---- device ---- */
 
-/* Receive queues that the interface has; each needs a socket, else its frames go to the kernel. */
+/* Receive queues that the interface has. */
 static uint32_t interface_queues(const char *name)
 {
 	char path[160];
@@ -181,6 +184,33 @@ static uint32_t interface_queues(const char *name)
 		count += strncmp(e->d_name, "rx-", 3) == 0;
 	closedir(dir);
 	return max_of(count, 1u);
+}
+
+/* Queues for which the af_xdp driver can make sockets: it looks at the combined ones only. */
+static uint32_t combined_queues(const char *name)
+{
+	struct ethtool_channels ch = {.cmd = ETHTOOL_GCHANNELS};
+	struct ifreq ifr = {.ifr_data = (char *)&ch};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return 1;
+	memcpy(ifr.ifr_name, name, min_of(strlen(name), sizeof(ifr.ifr_name) - 1));
+	int rc = ioctl(fd, SIOCETHTOOL, &ifr);
+	close(fd);
+	return rc == 0 && ch.max_combined ? max_of(ch.combined_count, 1u) : 1;
+}
+
+/* Frames of a queue without a socket would go to the kernel, and be lost for us. */
+static int check_queues(struct net_dpdk *d, char *err, size_t err_size)
+{
+	uint32_t have = interface_queues(d->spec.name);
+	uint32_t can = min_of(combined_queues(d->spec.name), DPDK_SHARDS_MAX);
+	if (have <= can)
+		return 0;
+	return dpdk_fault(err, err_size,
+		"dpdk.port=%s: the interface has %u receive queues and af_xdp can take %u of them: "
+		"run ethtool -L %s %s %u",
+		d->cfg.port, have, can, d->spec.name, can > 1 ? "combined" : "rx", can);
 }
 
 /* The driver's name for the device and its arguments; "" for ports that are not made by name. */
@@ -259,6 +289,8 @@ static int probe(struct net_dpdk *d, char *err, size_t err_size)
 	char name[128], args[256];
 	if (d->spec.kind == DPORT_RING)
 		return ring_port(d, err, err_size);
+	if (d->spec.kind == DPORT_AF_XDP && check_queues(d, err, err_size) != 0)
+		return -1;
 	device_args(d, name, sizeof(name), args, sizeof(args));
 	if (name[0]) {
 		int rc = rte_eal_hotplug_add("vdev", name, args);
@@ -404,6 +436,25 @@ static void block_signals(const struct net_dpdk *d)
 	}
 }
 
+/* It writes to stderr when the port is closed, in what it takes for a warning. */
+static void quiet_libxdp(void)
+{
+	static const char *const names[][2] = {
+		{"libxdp.so.1", "libxdp_set_print"},
+		{"libbpf.so.1", "libbpf_set_print"},
+	};
+	for (size_t i = 0; i < array_size(names); i++) {
+		void *(*set_print)(void *) = NULL;
+		void *lib = dlopen(names[i][0], RTLD_NOW | RTLD_NOLOAD);
+		if (lib)
+			*(void **)&set_print = dlsym(lib, names[i][1]);
+		if (set_print)
+			(void)set_print(NULL);
+		if (lib)
+			dlclose(lib);
+	}
+}
+
 int dport_open(struct net_dpdk *d, char *err, size_t err_size)
 {
 	struct fd_set_of before;
@@ -422,6 +473,8 @@ int dport_open(struct net_dpdk *d, char *err, size_t err_size)
 		return dpdk_fault(err, err_size, "dpdk.port=%s: the port does not start (%s): %s",
 			d->cfg.port, strerror(-rc), dpdk_log_last(d));
 	d->port_started = true;
+	if (d->spec.kind == DPORT_AF_XDP && !d->cfg.verbose)
+		quiet_libxdp();
 	find_fds(d, &before);
 	return read_addresses(d, err, err_size);
 }

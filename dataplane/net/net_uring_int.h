@@ -40,6 +40,7 @@ enum uop { UOP_ACCEPT = 1, UOP_WAKE, UOP_RECV, UOP_SEND, UOP_CANCEL, UOP_NOTHING
 #define UCN_NO_COPY UINT32_MAX
 #define UCN_NO_BUF UINT32_MAX
 #define UNET_BUF_GROUP 1
+#define UNET_SQ_ENTRIES 1024u
 #define UNET_ACCEPT_RETRY_NS (100 * 1000000ull)
 
 /* One net_send. Its iovecs are those before iov_end (a running count) that no earlier one has. */

@@ -18,7 +18,6 @@
 #include "base/check.h"
 #include "net/net_uring_int.h"
 
-#define SQ_ENTRIES 1024u
 #define CQ_ENTRIES_MIN 8192u
 #define CQ_ENTRIES_MAX 65536u
 #define LISTEN_BACKLOG 4096
@@ -257,7 +256,7 @@ static int open_ring(struct unet *n, struct fault *f)
 				 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP,
 			.cq_entries = cqs,
 		};
-		err = io_uring_queue_init_params(SQ_ENTRIES, &n->ring, &p);
+		err = io_uring_queue_init_params(UNET_SQ_ENTRIES, &n->ring, &p);
 	}
 	if (err)
 		return ring_fault(-err, f);

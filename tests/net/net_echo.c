@@ -209,9 +209,8 @@ static void echo_init(struct echo *e, struct net *net)
 	e->free_count = SLOTS;
 }
 
-static struct net *open_kernel(int argc, char **argv, uint32_t shard, uint32_t shards)
+static struct net *open_kernel(char **argv, uint32_t shards, char *err, size_t err_size)
 {
-	char err[512] = "";
 	struct net_uring_config cfg = {
 		.host = "",
 		.port = (uint16_t)atoi(argv[2]),
@@ -221,10 +220,7 @@ static struct net *open_kernel(int argc, char **argv, uint32_t shard, uint32_t s
 		.recv_buffer_size = 16384,
 		.send_queue = 256,
 	};
-	struct net *net = net_uring_open(&cfg, err, sizeof(err));
-	if (!net)
-		fprintf(stderr, "net_echo: %s\n", err);
-	return net;
+	return net_uring_open(&cfg, err, err_size);
 }
 
 static struct net_dpdk *open_dpdk(int argc, char **argv, uint32_t shards)
@@ -287,7 +283,7 @@ int main(int argc, char **argv)
 		return 1;
 	for (uint32_t i = 0; i < shards; i++) {
 		struct net *net = dpdk ? net_dpdk_shard(d, i, err, sizeof(err))
-				       : open_kernel(argc, argv, i, shards);
+				       : open_kernel(argv, shards, err, sizeof(err));
 		if (!net) {
 			fprintf(stderr, "net_echo: %s\n", err);
 			return 1;
