@@ -7,6 +7,7 @@ import resource
 import struct
 import threading
 
+import checks
 import wire
 from confluent_kafka import Consumer, Producer
 
@@ -28,7 +29,7 @@ class Bystander:
                                   "fetch.wait.max.ms": 50})
         self.consumer.subscribe([topic])
         self.topic = topic
-        self.thread = threading.Thread(target=self.work)
+        self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
 
     def on_delivery(self, err, msg):
@@ -150,8 +151,9 @@ def bad_batches(t, address):
         "a length beyond its bytes": (wire.batch(good, length=1 << 30), {wire.CORRUPT_MESSAGE,
                                                                         wire.INVALID_RECORD}),
         "a length of nothing": (wire.batch(good, length=3), {wire.CORRUPT_MESSAGE, wire.INVALID_RECORD}),
-        "compressed as zstd, which it is not": (wire.batch(good, attributes=4),
-                                                {wire.CORRUPT_MESSAGE, wire.INVALID_RECORD}),
+        "records compressed by gzip that are not": (wire.batch(good, attributes=1),
+                                                    {wire.CORRUPT_MESSAGE, wire.INVALID_RECORD}),
+        "zstd in a version before zstd": (wire.batch(good, attributes=4), {76}),
         "codec 7": (wire.batch(good, attributes=7), {wire.CORRUPT_MESSAGE, wire.INVALID_RECORD, 76}),
     }
     for what, (data, errors) in cases.items():
@@ -186,6 +188,11 @@ def everything(t, transport):
             assert c.create_topic("attacked", 1) == 0
             assert c.create_topic("quiet", 3) == 0
         bystander = Bystander(address, "quiet")
+        try:
+            checks.wait_until("the bystander works", lambda: bystander.received > 100, 60)
+        except AssertionError:
+            bystander.stop.set()
+            raise
     base = broker.rss_bytes()
     try:
         with transport.client_side():

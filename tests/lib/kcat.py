@@ -66,7 +66,8 @@ def assert_dense(records):
 
 
 def create_topic(address, topic, partitions, config=None):
-    futures = AdminClient({"bootstrap.servers": address}).create_topics(
+    admin = AdminClient({"bootstrap.servers": address})  # its requests end when it goes out of scope
+    futures = admin.create_topics(
         [NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config or {})], request_timeout=30)
     futures[topic].result(60)
 

@@ -6,6 +6,7 @@ behind is removed by the next one.
 """
 import contextlib
 import ctypes
+import itertools
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ BROKER_IP = "10.77.0.2"
 CLIENT_IP = "10.77.0.1"
 PORT = 9092
 
+numbers = itertools.count()
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,7 +42,7 @@ class Namespace:
         if os.geteuid() != 0:
             raise RuntimeError("network namespaces need root: run tools/test as root")
         remove_left_over()
-        self.name = f"{PREFIX}-{os.getpid()}-{what}"
+        self.name = f"{PREFIX}-{os.getpid()}-{what}{next(numbers)}"
         sh("ip", "netns", "add", self.name)
         t.undo.callback(self.remove)
         self.ip("link", "set", "lo", "up")

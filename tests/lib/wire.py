@@ -196,9 +196,10 @@ class Connection:
         return answers
 
     def create_topic(self, topic, partitions, replication=1):
-        """Error code by version 1."""
-        r = self.ask(CREATE_TOPICS, 1, struct.pack(">i", 1) + string(topic) +
+        """Error code by version 2."""
+        r = self.ask(CREATE_TOPICS, 2, struct.pack(">i", 1) + string(topic) +
                      struct.pack(">ihii", partitions, replication, 0, 0) + struct.pack(">i?", 30000, False))
+        r.i32()  # throttle
         assert r.i32() == 1
         assert r.string() == (topic if isinstance(topic, str) else topic.decode())
         return r.i16()

@@ -17,6 +17,7 @@ import kcat  # noqa: E402
 import netns  # noqa: E402
 
 DENY = os.path.join(checks.TOP, "build", "release", "helpers", "deny_io_uring")
+MEMLOCK = 8 << 20  # Debian's default
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
@@ -108,7 +109,7 @@ def environment(t):
         refused(broker.Broker(t, "uring", prefix=[DENY]), 1, "io_uring", "io_uring_disabled|seccomp|container")
     with t.check("a DPDK port that does not exist"):
         ns = netns.Namespace(t, "b")
-        refused(broker.Broker(t, "noiface", prefix=ns.prefix(), sets={
+        refused(broker.Broker(t, "noiface", prefix=ns.prefix(), address="10.77.0.2:9092", sets={
             "network.transport": "dpdk", "dpdk.port": "af_xdp:nowhere0", "dpdk.address": "10.77.0.2/24"}), 1, "nowhere0")
 
 
@@ -133,12 +134,12 @@ def ordinary_user(t):
         refused(broker.Broker(t, "closed", data=closed, binary=o.binary, prefix=NOBODY), 1, re.escape(closed),
                 "permission|writable")
     with t.check("ordinary user: no permission for a DPDK port"):
-        refused(broker.Broker(t, "noport2", data=o.data, binary=o.binary, prefix=NOBODY, sets={
+        refused(broker.Broker(t, "noport2", data=o.data, binary=o.binary, prefix=NOBODY, address="10.77.0.2:9092", sets={
             "network.transport": "dpdk", "dpdk.port": "tap:mrdenied", "dpdk.address": "10.77.0.2/24"}), 1,
             "permission|permitted|root|CAP_NET_ADMIN")
     with t.check("ordinary user, little memory to lock: works without registered buffers and says so once"):
         b = broker.Broker(t, "ordinary", data=o.data, binary=o.binary,
-                          prefix=["prlimit", "--memlock=65536:65536"] + NOBODY).start()
+                          prefix=["prlimit", f"--memlock={MEMLOCK}:{MEMLOCK}"] + NOBODY).start()
         kcat.produce(b.address, "t", b"".join(b"%d\n" % i for i in range(1000)))
         got = kcat.consume(b.address, "t")
         assert sorted(int(r.value) for r in got) == list(range(1000))
