@@ -70,6 +70,9 @@ enum st_err {
 struct st_log;
 
 #define ST_TOPIC_MAX 249
+/* Requests that one asker may have under way at a worker: within this, st_push always finds room.
+ */
+#define ST_ASKER_REQS 4096u
 
 struct st_req {
 	enum st_op op;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/crc.h"
 #include "base/log.h"
 #include "base/prng.h"
 #include "storage/log/log.h"
@@ -197,7 +198,6 @@ struct store *store_open(
 	struct io *io, char (*dirs)[256], uint16_t count, uint64_t seed, char *err, size_t err_size)
 {
 	struct store *s = calloc(1, sizeof(*s) + count * sizeof(s->dirs[0]));
-	struct prng prng = {.s = seed};
 	if (!s) {
 		snprintf(err, err_size, "out of memory");
 		return NULL;
@@ -209,6 +209,7 @@ struct store *store_open(
 		s->count = (uint16_t)(i + 1);
 		if (rc == 0) {
 			snprintf(d->path, sizeof(d->path), "%s", dirs[i]);
+			struct prng prng = {.s = seed ^ crc32c(i, d->path, strlen(d->path))};
 			rc = dir_open(io, d, &prng, &why);
 		}
 		for (uint16_t j = 0; rc == 0 && j < i; j++) {

@@ -127,7 +127,8 @@ static int ring_init(struct io_ring *r)
 		struct io_uring_params p = {
 			.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
 				 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
-				 IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED,
+				 IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE,
+			.cq_entries = RING_ENTRIES, /* more than are ever in flight */
 		};
 		rc = io_uring_queue_init_params(entries, &r->ring, &p);
 	}

@@ -19,8 +19,6 @@
 #include "storage/worker/engine.h"
 #include "storage/worker/io_uring.h"
 
-#define RING_IN 1024u  /* requests of one asker that wait to be taken */
-#define RING_OUT 4096u /* answers that wait for one asker; more wait at the worker */
 #define BURST 64u
 #define SPIN_MAX_NS (20 * NS_PER_US)
 #define SPIN_MIN_NS (1 * NS_PER_US)
@@ -188,8 +186,8 @@ static bool worker_open_rings(struct st_worker *w)
 	if (!w->askers)
 		return false;
 	for (uint16_t a = 0; a < w->cfg.askers; a++) {
-		w->askers[a].in = ring_create(RING_IN);
-		w->askers[a].out = ring_create(RING_OUT);
+		w->askers[a].in = ring_create(ST_ASKER_REQS);
+		w->askers[a].out = ring_create(ST_ASKER_REQS);
 		list_init(&w->askers[a].answers);
 		if (!w->askers[a].in || !w->askers[a].out)
 			return false;

@@ -127,8 +127,11 @@ static inline enum st_err kit_open(struct kit *k, struct kit_log *l, uint8_t id,
 		return ST_OK;
 	l->tail = lblock_get(&k->blocks);
 	struct st_req t = {.op = ST_TAIL, .log = l->log, .tail = {.block = l->tail}};
-	assert_int_equal(kit_do(k, &t), ST_OK);
-	return ST_OK;
+	if (kit_do(k, &t) != ST_OK) {
+		lblock_unref(&k->blocks, l->tail);
+		l->tail = NULL;
+	}
+	return t.err;
 }
 
 /* Drops what the asker holds. */

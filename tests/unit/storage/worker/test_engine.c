@@ -505,6 +505,93 @@ static void test_engine_any_single_failure_loses_nothing_acknowledged(void **sta
 	}
 }
 
+/* The same while a log is recovered: no failure there costs anything that the next attempt cannot
+ * find. */
+static void test_engine_any_single_failure_of_a_start_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct kit *k = &f->kit;
+	struct kit_log l;
+	char err[512];
+	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
+	for (int i = 0; i < 12; i++)
+		assert_int_equal(kit_append(k, &l, 1, 3000, 1, i == 5), ST_OK);
+	kit_drop(k, &l);
+	kit_crash(k);
+	struct io_file *s = mem_find(
+		&f->mem, "/data/01010101010101010101010101010101-3/00000000000000000005.log");
+	assert_non_null(s);
+	bool failed = true;
+	for (uint64_t n = 1; failed; n++) {
+		memset(s->data + l.pos, 0x77, 5000); /* something to cut */
+		io_fault_plan(&f->fault, FAULT_ANY, n, -EIO, false);
+		k->store = store_open(k->io, k->dirs, 1, 7, err, sizeof(err));
+		if (k->store) {
+			const struct engine_config cfg = {.max_logs = 100};
+			struct kit_log m;
+			k->engine = engine_create(k->io, k->store, &cfg);
+			if (kit_open(k, &m, 1, true) == ST_OK) {
+				assert_int_equal(m.next_offset, 12);
+				kit_drop(k, &m);
+			}
+			kit_crash(k);
+		}
+		failed = f->fault.failed > 0;
+		io_fault_plan(&f->fault, FAULT_ANY, 0, 0, false);
+		kit_start(k);
+		assert_int_equal(kit_open(k, &l, 1, false), ST_OK);
+		assert_int_equal(l.next_offset, 12);
+		kit_read_all(k, &l, 1);
+		kit_drop(k, &l);
+		kit_crash(k);
+		assert_true(mem_resize(s, 64 * 1024));
+	}
+}
+
+static void test_engine_with_two_directories_finds_logs_and_makes_none_when_one_is_offline(
+	void **state)
+{
+	struct fixture *f = *state;
+	struct kit *k = &f->kit;
+	struct kit_log l, m, n;
+	assert_true(kit_stop(k));
+	snprintf(k->dirs[1], sizeof(k->dirs[1]), "/more");
+	k->dir_count = 2;
+	kit_start(k);
+	memset(&l, 0, sizeof(l));
+	for (uint8_t id = 1; id <= 2; id++) {
+		struct st_req r = {.op = ST_OPEN};
+		memset(r.open.topic_id.b, id, sizeof(r.open.topic_id.b));
+		r.open.partition = 3;
+		r.open.create = true;
+		r.open.dir = id - 1;
+		assert_int_equal(kit_do(k, &r), ST_OK);
+	}
+	assert_true(kit_stop(k));
+	kit_start(k);
+	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
+	assert_int_equal(kit_open(k, &m, 2, true), ST_OK);
+	assert_int_equal(m.opened.open.dir, 1);
+	io_fault_plan(&f->fault, FAULT_FDATASYNC, 1, -EIO, false);
+	assert_int_equal(kit_append(k, &m, 1, 10, 1, false), ST_E_IO);
+	assert_int_equal(kit_append(k, &l, 1, 10, 1, false), ST_OK); /* the other one goes on */
+	assert_int_equal(kit_close(k, &m), ST_OK);
+	/* it is there, but cannot be seen: it must not be made again empty */
+	assert_int_equal(kit_open(k, &m, 2, true), ST_E_OFFLINE);
+	assert_int_equal(kit_open(k, &n, 3, true), ST_E_OFFLINE);
+	kit_drop(k, &l);
+	kit_stop(k);
+	kit_start(k);
+	assert_false(store_is_clean(k->store));
+	assert_int_equal(kit_open(k, &l, 1, false), ST_OK);
+	assert_false(l.opened.open.recovered); /* its directory was healthy */
+	assert_int_equal(kit_open(k, &m, 2, false), ST_OK);
+	assert_true(m.opened.open.recovered);
+	kit_drop(k, &l);
+	kit_drop(k, &m);
+	assert_true(kit_stop(k));
+}
+
 static void test_engine_written_durability_flushes_only_at_roll_and_close(void **state)
 {
 	struct fixture *f = *state;
@@ -546,6 +633,8 @@ int main(void)
 		T(test_engine_short_transfers_and_again_are_carried_on),
 		T(test_engine_failed_read_fails_only_its_request),
 		T(test_engine_any_single_failure_loses_nothing_acknowledged),
+		T(test_engine_any_single_failure_of_a_start_loses_nothing),
+		T(test_engine_with_two_directories_finds_logs_and_makes_none_when_one_is_offline),
 		T(test_engine_written_durability_flushes_only_at_roll_and_close),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The storage worker as its askers see it: real files, real io_uring, a thread. */
 #include <dirent.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -276,6 +281,42 @@ static void test_worker_directory_that_cannot_be_made_is_refused(void **state)
 	assert_non_null(strstr(err, "absolute"));
 }
 
+/* Lets io_uring_setup fail, as a container's seccomp profile does. */
+static void forbid_io_uring(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog prog = {.len = array_size(code), .filter = code};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
+		_exit(2);
+}
+
+static void test_worker_says_what_to_do_when_io_uring_is_forbidden(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		char err[512] = "";
+		const struct st_config cfg = {
+			.dirs = f->dirs, .dir_count = 1, .askers = 1, .cpu = -1};
+		forbid_io_uring();
+		struct st_dirs *d = st_dirs_open(f->dirs, 1, err, sizeof(err));
+		if (!d || st_worker_open(&cfg, d, err, sizeof(err)))
+			_exit(3);
+		_exit(strstr(err, "io_uring is forbidden") && strstr(err, "seccomp") ? 0 : 4);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* Appends to three logs as fast as it can; writes {partition, next offset} to the pipe after each
  * answer. */
 static void child(struct fixture *f, int out)
@@ -355,6 +396,7 @@ int main(void)
 		T(test_worker_log_can_be_deleted_and_made_again),
 		T(test_worker_directory_in_use_is_refused_with_a_sentence),
 		T(test_worker_directory_that_cannot_be_made_is_refused),
+		T(test_worker_says_what_to_do_when_io_uring_is_forbidden),
 		T(test_worker_killed_at_any_time_keeps_what_it_acknowledged),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
