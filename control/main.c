@@ -27,7 +27,6 @@
 #define MAIN_ERR_MAX 1024
 #define MAIN_MAX_SHARDS 64
 #define MAIN_MAX_WORKERS 16
-#define MAIN_STORE_REQS 4096
 #define MAIN_RING 4096
 #define MAIN_SPIN_NS (50 * NS_PER_US)
 #define MAIN_RECV_BUFFER 65536u
@@ -78,7 +77,7 @@ static int broker_fail(struct broker *b, const char *what)
 
 /* ---- sizes ---- */
 
-static void broker_size(struct broker *b)
+static int broker_size(struct broker *b)
 {
 	const struct config *c = &b->cfg;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -89,6 +88,13 @@ static void broker_size(struct broker *b)
 	size_t share =
 		align_down((size_t)c->memory_log_bytes / b->shard_count, (size_t)LBLOCK_SIZE);
 	b->log_bytes = share * b->shard_count;
+	if ((size_t)c->message_max_bytes * 4 <= share)
+		return 0;
+	snprintf(b->err, sizeof(b->err),
+		"memory.log.bytes, shared by %u shards, gives each %zu bytes, but four batches of "
+		"message.max.bytes must fit: raise memory.log.bytes or set shards=",
+		b->shard_count, share);
+	return -1;
 }
 
 /* Room for every connection's descriptor, as far as the hard limit goes. */
@@ -259,7 +265,7 @@ static int broker_open_shards(struct broker *b)
 			.log_memory = b->log_memory + share * i,
 			.log_bytes = share,
 			.request_bytes = (size_t)request_bytes / b->shard_count,
-			.store_reqs = MAIN_STORE_REQS,
+			.store_reqs = ST_ASKER_REQS,
 			.frame_max = (int32_t)c->request_max_bytes,
 			.max_conns = (uint32_t)min_of(c->max_connections, MAIN_MAX_CONNS),
 			.conn_idle_ns = c->connections_max_idle_ms > 0
@@ -329,9 +335,8 @@ static int broker_add_metrics(struct broker *b, struct net *const *nets)
 
 static int broker_open(struct broker *b)
 {
-	broker_size(b);
 	broker_raise_limits(&b->cfg);
-	if (broker_open_signals(b) != 0)
+	if (broker_size(b) != 0 || broker_open_signals(b) != 0)
 		return -1;
 	b->dirs = st_dirs_open(b->cfg.log_dirs.path, b->cfg.log_dirs.count, b->err, sizeof(b->err));
 	if (!b->dirs || broker_open_memory(b) != 0)

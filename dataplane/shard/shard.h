@@ -27,7 +27,7 @@ struct shard_config {
 	uint8_t *log_memory; /* this shard's share of the log blocks (borrowed) */
 	size_t log_bytes;
 	size_t request_bytes; /* budget for frames and large responses */
-	uint32_t store_reqs;  /* storage requests that may be under way */
+	uint32_t store_reqs;  /* storage requests that may be under way; at most ST_ASKER_REQS */
 	int32_t frame_max;    /* socket.request.max.bytes */
 	uint32_t max_conns;
 	uint64_t conn_idle_ns; /* connections.max.idle.ms */
