@@ -25,9 +25,7 @@
 #include "net/net_dpdk_int.h"
 
 #define MIB (1024u * 1024u)
-#define MBUF_BYTES 2560u /* an mbuf with its buffer and its place in the pool, rounded up */
-#define MBUF_BYTES_SMALL_PAGES 4096u /* where it must not cross a page: one in each */
-#define HEAP_SLACK_MIB 48u	     /* queues, driver's tables, rounding of the allocator */
+#define HEAP_SLACK_MIB 48u /* queues, driver's tables, rounding of the allocator */
 #define CAUGHT_SIZE 16384u
 #define ARGS_MAX 24
 
@@ -132,9 +130,7 @@ const char *dpdk_log_last(struct net_dpdk *d)
 /* What everything together takes from the heap. */
 static uint32_t heap_needed_mib(const struct net_dpdk *d, bool huge)
 {
-	uint64_t bytes = (uint64_t)d->shards * dport_pool_size(&d->spec);
-	bytes *= huge ? MBUF_BYTES : MBUF_BYTES_SMALL_PAGES;
-	bytes += d->cfg.log_bytes;
+	uint64_t bytes = d->shards * dport_pool_bytes(&d->spec, huge) + d->cfg.log_bytes;
 	return (uint32_t)((bytes + MIB - 1) / MIB) + HEAP_SLACK_MIB;
 }
 

@@ -149,8 +149,8 @@ const char *dpdk_log_last(struct net_dpdk *d);
 
 /* 0, or -1 and a sentence. */
 int dport_parse(const char *text, struct dport_spec *spec, char *err, size_t err_size);
-/* mbufs that one pool needs for this port. */
-uint32_t dport_pool_size(const struct dport_spec *spec);
+/* Memory that the packet buffers of one shard take. */
+size_t dport_pool_bytes(const struct dport_spec *spec, bool huge);
 int dport_open(struct net_dpdk *d, char *err, size_t err_size);
 void dport_close(struct net_dpdk *d);
 

@@ -20,6 +20,7 @@
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ether.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_ring.h>
 
 #include "base/check.h"
@@ -33,9 +34,7 @@
 #define TX_DESCS 1024
 #define TAP_QUEUES_MAX 16u
 #define POOL_MBUFS 8191u
-#define POOL_MBUFS_AF_XDP                                                                          \
-	16383u /* its fill, receive, send and completion rings hold 2,048 each                     \
-		*/
+#define XDP_BUFFER 4096u
 #define POOL_CACHE 256u
 #define WIRE_FRAMES 4096u
 #define FDS_MAX 1024
@@ -79,9 +78,11 @@ int dport_parse(const char *text, struct dport_spec *spec, char *err, size_t err
 		text);
 }
 
-uint32_t dport_pool_size(const struct dport_spec *spec)
+size_t dport_pool_bytes(const struct dport_spec *spec, bool huge)
 {
-	return spec->kind == DPORT_AF_XDP ? POOL_MBUFS_AF_XDP : POOL_MBUFS;
+	/* A buffer must not cross a page, so without hugepages there is one in each. */
+	bool paged = spec->kind == DPORT_AF_XDP || !huge;
+	return (size_t)POOL_MBUFS * (paged ? XDP_BUFFER : 2560);
 }
 
 /* ---- descriptors ---- */
@@ -332,14 +333,49 @@ static void choose_offloads(
 	}
 }
 
+/*
+ * The af_xdp driver gives the kernel as many bytes from the pool's start as it has buffers times
+ * their size, and the kernel silently loses a buffer outside of that. So there must be no gaps
+ * between them: each is a page, the pool's memory begins at a page and is one piece.
+ */
+static struct rte_mempool *paged_pool(const char *name, uint32_t count, int socket)
+{
+	const uint32_t head = RTE_ALIGN_CEIL(sizeof(struct rte_mempool_objhdr), RTE_MEMPOOL_ALIGN);
+	const struct rte_pktmbuf_pool_private priv = {
+		.mbuf_data_room_size = (uint16_t)(XDP_BUFFER - head - sizeof(struct rte_mbuf)),
+	};
+	char zone[RTE_MEMZONE_NAMESIZE];
+	snprintf(zone, sizeof(zone), "%s_mem", name);
+	struct rte_mempool *mp = rte_mempool_create_empty(name, count, XDP_BUFFER - head,
+		POOL_CACHE, sizeof(priv), socket, RTE_MEMPOOL_F_NO_SPREAD);
+	if (!mp)
+		return NULL;
+	CHECK(mp->header_size + mp->elt_size + mp->trailer_size == XDP_BUFFER);
+	const struct rte_memzone *mz = rte_memzone_reserve_aligned(
+		zone, (size_t)count * XDP_BUFFER, socket, 0, XDP_BUFFER);
+	if (!mz || rte_mempool_set_ops_byname(mp, rte_mbuf_best_mempool_ops(), NULL) != 0)
+		goto fail;
+	rte_pktmbuf_pool_init(mp, (void *)(uintptr_t)&priv);
+	if (rte_mempool_populate_iova(mp, mz->addr, mz->iova, mz->len, NULL, NULL) < (int)count)
+		goto fail;
+	rte_mempool_obj_iter(mp, rte_pktmbuf_init, NULL);
+	return mp;
+fail:
+	rte_mempool_free(mp);
+	return NULL;
+}
+
 static int make_pools(struct net_dpdk *d, char *err, size_t err_size)
 {
 	int socket = rte_eth_dev_socket_id(d->port);
 	for (uint32_t i = 0; i < d->shards; i++) {
 		char name[RTE_MEMPOOL_NAMESIZE];
 		snprintf(name, sizeof(name), "millrace_%u", i);
-		d->pool[i] = rte_pktmbuf_pool_create(name, dport_pool_size(&d->spec), POOL_CACHE, 0,
-			RTE_MBUF_DEFAULT_BUF_SIZE, socket);
+		if (d->spec.kind == DPORT_AF_XDP)
+			d->pool[i] = paged_pool(name, POOL_MBUFS, socket);
+		else
+			d->pool[i] = rte_pktmbuf_pool_create(
+				name, POOL_MBUFS, POOL_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, socket);
 		if (!d->pool[i])
 			return dpdk_fault(err, err_size,
 				"no memory for packet buffers of shard %u (%s): raise "
