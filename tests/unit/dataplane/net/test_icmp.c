@@ -42,7 +42,7 @@ static void an_echo_request_is_answered_with_its_data(void **state)
 	kit_config(&k);
 	kit_start(&k);
 	for (uint32_t i = 0; i < array_size(sizes); i++) {
-		uint8_t out[2000], flags;
+		uint8_t out[2000], flags = 0;
 		uint32_t n = request(sizes[i]);
 		ping(n);
 		assert_int_equal(pop(out, &flags), n);

@@ -15,7 +15,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/prng.h"
-#include "net/ipstack.h"
+#include "net/eth.h"
+#include "net/ip.h"
+#include "net/tcp.h"
 
 #define IP_A 0x0a000001u
 #define IP_B 0x0a000002u
@@ -299,11 +301,36 @@ static void app_turn(struct sim *m, uint32_t who)
 
 /* ---- the shell ---- */
 
+/* What a port with segmentation offload does: cuts the payload, numbers the pieces, flags the last.
+ */
+static void node_tx_tso(
+	struct sim *m, uint32_t who, const struct ip_out_frame *o, const uint8_t *flat)
+{
+	uint8_t piece[16384];
+	REQUIRE(m, o->payload_len <= m->node[who].cfg.tso_max_bytes && o->payload_len > o->tso_mss);
+	for (uint32_t at = 0; at < o->payload_len; at += o->tso_mss) {
+		uint32_t n = min_of((uint32_t)o->tso_mss, o->payload_len - at);
+		bool last = at + n == o->payload_len;
+		memcpy(piece, flat, o->hdr_len);
+		memcpy(piece + o->hdr_len, flat + o->hdr_len + at, n);
+		uint8_t *ip = piece + ETH_HDR_LEN, *tcp = ip + IP_HDR_LEN;
+		uint32_t src = be32_get(ip + 12), dst = be32_get(ip + 16);
+		ip_build(ip, src, dst, IP_PROTO_TCP, o->l4_len + n, false);
+		be32_put(tcp + 4, be32_get(tcp + 4) + at);
+		if (!last)
+			tcp[13] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+		be16_put(tcp + 16, 0);
+		struct net_iov iov = {.p = piece + o->hdr_len, .len = n};
+		tcp_hdr_checksum(tcp, o->l4_len, src, dst, &iov, 1, o->l4_len + n, false);
+		wire_send(m, (uint8_t)!who, piece, o->hdr_len + n);
+	}
+}
+
 static void node_tx(struct sim *m, uint32_t who)
 {
 	struct node *n = &m->node[who];
 	struct ip_out_frame out[8];
-	uint8_t flat[16384];
+	static uint8_t flat[70000];
 	uint32_t k;
 	while ((k = ipstack_tx_pop(n->s, m->now_ns, out, 8)) > 0) {
 		for (uint32_t i = 0; i < k; i++) {
@@ -314,7 +341,12 @@ static void node_tx(struct sim *m, uint32_t who)
 				len += out[i].slice[j].len;
 				sum += out[i].slice[j].len;
 			}
-			REQUIRE(m, sum == out[i].payload_len && len <= n->cfg.mtu + 14u);
+			REQUIRE(m, sum == out[i].payload_len);
+			if (out[i].tso_mss) {
+				node_tx_tso(m, who, &out[i], flat);
+				continue;
+			}
+			REQUIRE(m, len <= n->cfg.mtu + 14u);
 			wire_send(m, (uint8_t)!who, flat, len);
 		}
 	}
@@ -395,6 +427,7 @@ static void config_for(struct sim *m, struct ipstack_config *c, uint32_t who)
 	c->mtu = (uint16_t)(prng_chance(r, 1, 2) ? 1500 : 576 + prng_below(r, 3000));
 	for (int i = 0; i < 32; i++)
 		c->secret[i] = (uint8_t)prng_next(r);
+	c->tso_max_bytes = prng_chance(r, 1, 3) ? (uint32_t)(5000 + prng_below(r, 60000)) : 0;
 	c->max_conns = 16;
 	c->max_time_wait = 16;
 	c->syn_backlog = 16;
@@ -413,8 +446,9 @@ static void config_for(struct sim *m, struct ipstack_config *c, uint32_t who)
 	c->rto_max_ns = 4 * NS_PER_S;
 	c->user_timeout_ns = c->syn_timeout_ns = 600 * NS_PER_S;
 	c->fin_wait2_ns = 600 * NS_PER_S;
-	c->keepalive_idle_ns = prng_chance(r, 1, 2) ? 5 * NS_PER_S : 0;
-	c->keepalive_probes = 100;
+	c->keepalive_idle_ns = prng_chance(r, 1, 2) ? 300 * NS_PER_MS : 0;
+	c->keepalive_interval_ns = 200 * NS_PER_MS;
+	c->keepalive_probes = 10000;
 	c->challenge_acks_per_s = 1000;
 	c->fixed_isn = prng_chance(r, 1, 2);
 	c->isn = 0xffffff00u - (uint32_t)prng_below(r, 100000);
