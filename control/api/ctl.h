@@ -22,7 +22,17 @@
 	X(topics_created_total, "topics created")                                                  \
 	X(topics_deleted_total, "topics deleted")                                                  \
 	X(meta_failures_total, "changes of the metadata that could not be stored")                 \
-	X(turns_total, "turns of the control loop")
+	X(turns_total, "turns of the control loop")                                                \
+	X(groups, "consumer groups")                                                               \
+	X(group_members, "members of all consumer groups")                                         \
+	X(group_offsets, "committed offsets that are kept")                                        \
+	X(group_parked_requests, "JoinGroup and SyncGroup requests that wait for other members")   \
+	X(group_memory_bytes, "memory of consumer groups and committed offsets")                   \
+	X(group_rebalances_total, "generations of consumer groups begun")                          \
+	X(group_members_expired_total, "members dropped because nothing was heard of them")        \
+	X(group_offsets_expired_total, "committed offsets dropped after their retention")          \
+	X(group_writes_failed_total, "writes to __consumer_offsets that failed")                   \
+	X(group_refused_total, "group requests refused for a limit of this broker")
 
 struct ctl_metrics {
 #define X(name, help) metric_t name;

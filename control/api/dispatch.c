@@ -4,14 +4,23 @@
 
 #include "base/check.h"
 #include "control/api/ctl.h"
+#include "control/api/group_shell.h"
 #include "kafka/api_table.h"
 
 static const struct ctl_api apis[] = {
 	{KP_CREATE_TOPICS, ctl_handle_create_topics},
 	{KP_DELETE_TOPICS, ctl_handle_delete_topics},
+	{KP_FIND_COORDINATOR, ctl_handle_find_coordinator},
+	{KP_JOIN_GROUP, ctl_handle_join_group},
+	{KP_SYNC_GROUP, ctl_handle_sync_group},
+	{KP_HEARTBEAT, ctl_handle_heartbeat},
+	{KP_LEAVE_GROUP, ctl_handle_leave_group},
+	{KP_OFFSET_COMMIT, ctl_handle_offset_commit},
+	{KP_OFFSET_FETCH, ctl_handle_offset_fetch},
 };
 
 const struct ctl_module *const ctl_modules[] = {
+	&ctl_groups,
 	NULL,
 };
 

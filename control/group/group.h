@@ -66,7 +66,7 @@ struct grp_write {
 	struct list node;   /* the shell's */
 	uint32_t partition; /* of __consumer_offsets */
 	uint32_t count;	    /* records */
-	uint32_t len;	    /* bytes of all keys and values, and 8 per record */
+	uint32_t len;	    /* bytes that they take in a record batch, at most */
 	int64_t timestamp_ms;
 	/* the core's */
 	int kind;

@@ -70,7 +70,7 @@ static bool may_expire(const struct grp *g, const struct grp_topic *t)
 
 static bool room_for(const struct grp *g, const struct grp_topic *t, struct sweep *s)
 {
-	uint32_t bytes = s->bytes + (uint32_t)(g->id.len + t->name.len) + 32;
+	uint32_t bytes = s->bytes + (uint32_t)(g->id.len + t->name.len) + 64;
 	if (s->count == CHUNK || (s->count > 0 && bytes > g->core->cfg.max_write_bytes))
 		return false;
 	s->bytes = bytes;

@@ -3,6 +3,8 @@
 #include "control/group/group_int.h"
 
 #define NO_VALUE UINT32_MAX
+/* Of a record in a batch, beyond key, value and the two lengths here: at most 32 in all. */
+#define RECORD_OVERHEAD 24u
 
 /* ---- records of a write: u32 length, key, u32 length (or NO_VALUE), value ---- */
 
@@ -113,7 +115,8 @@ struct grp_write *grp_write_new(struct grp *g, enum grp_write_kind kind,
 	struct grp_core *c = g->core;
 	struct grp_recs r = {.w = {.full = true}};
 	fill(&r, g, arg);
-	if (r.w.need > c->cfg.max_write_bytes) {
+	size_t len = r.w.need + (size_t)r.count * RECORD_OVERHEAD;
+	if (len > c->cfg.max_write_bytes) {
 		*error = KE_MESSAGE_TOO_LARGE;
 		return NULL;
 	}
@@ -126,7 +129,7 @@ struct grp_write *grp_write_new(struct grp *g, enum grp_write_kind kind,
 	*w = (struct grp_write){
 		.partition = g->partition,
 		.timestamp_ms = now.wall_ms,
-		.len = size,
+		.len = (uint32_t)len,
 		.kind = kind,
 		.group = g,
 		.member_id = KSTR_NULL,
