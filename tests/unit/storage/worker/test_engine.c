@@ -286,7 +286,9 @@ static void test_engine_deleted_log_is_gone_even_when_deletion_stops_half_way(vo
 		if (fails) /* dies between two unlinks */
 			io_fault_plan(&f->fault, FAULT_UNLINK, 2, -EIO, true);
 		struct st_req r = {.op = ST_DELETE, .log = l.log};
+		uint64_t flushes = f->mem.flushes;
 		assert_int_equal(kit_do(k, &r), ST_OK);
+		assert_true(f->mem.flushes > flushes);
 		io_fault_plan(&f->fault, FAULT_ANY, 0, 0, false);
 		assert_int_equal(kit_open(k, &l, 1, false), ST_E_NOT_FOUND);
 		kit_crash(k);
@@ -361,6 +363,26 @@ static void test_engine_failed_flush_takes_directory_offline_and_is_not_repeated
 	assert_true(kit_stop(k));
 }
 
+static void test_engine_failed_flush_is_final_whatever_its_reason(void **state)
+{
+	struct fixture *f = *state;
+	struct kit *k = &f->kit;
+	struct kit_log l;
+	static const enum fault_op flushes[] = {FAULT_FSYNC, FAULT_FSYNC_DIR};
+	for (size_t i = 0; i < array_size(flushes); i++) {
+		assert_int_equal(kit_open(k, &l, (uint8_t)(i + 1), true), ST_OK);
+		assert_int_equal(kit_append(k, &l, 1, 10, 1, false), ST_OK);
+		io_fault_plan(&f->fault, flushes[i], 1, -ENOSPC, false);
+		assert_int_equal(kit_append(k, &l, 1, 10, 1, true), ST_E_IO); /* at the roll */
+		assert_int_equal(kit_append(k, &l, 1, 10, 1, true), ST_E_OFFLINE);
+		io_fault_plan(&f->fault, FAULT_ANY, 0, 0, false);
+		kit_drop(k, &l);
+		assert_false(kit_stop(k));
+		kit_start(k);
+	}
+	assert_true(kit_stop(k));
+}
+
 static void test_engine_failed_write_fails_all_appends_behind_it(void **state)
 {
 	struct fixture *f = *state;
@@ -385,6 +407,31 @@ static void test_engine_failed_write_fails_all_appends_behind_it(void **state)
 	assert_false(kit_stop(k));
 }
 
+static void test_engine_failed_write_stops_the_cycle_for_its_directory(void **state)
+{
+	struct fixture *f = *state;
+	struct kit *k = &f->kit;
+	struct kit_log l[2];
+	struct st_req r[2];
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kit_open(k, &l[i], (uint8_t)(i + 1), true), ST_OK);
+	io_fault_plan(&f->fault, FAULT_WRITE, 1, -EIO, false);
+	for (int i = 0; i < 2; i++) {
+		uint32_t n = kit_batch(kit_buffer(), 1 << 20, 0, 1, 500, 1);
+		kit_append_req(k, &l[i], &r[i], kit_buffer(), n, false);
+		engine_request(k->engine, &r[i]);
+	}
+	assert_int_equal(kit_run(k), 2);
+	assert_int_equal(r[0].err, ST_E_IO);
+	assert_int_equal(r[1].err, ST_E_OFFLINE);
+	assert_int_equal(f->fault.seen[FAULT_FDATASYNC], 0);
+	for (int i = 0; i < 2; i++) {
+		lspan_unref(&k->blocks, r[i].append.span);
+		kit_drop(k, &l[i]);
+	}
+	assert_false(kit_stop(k));
+}
+
 static void test_engine_full_disk_refuses_and_log_goes_on_later(void **state)
 {
 	struct fixture *f = *state;
@@ -392,7 +439,7 @@ static void test_engine_full_disk_refuses_and_log_goes_on_later(void **state)
 	struct kit_log l;
 	struct st_req r[2];
 	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
-	assert_int_equal(kit_append(k, &l, 1, 200000, 1, false), ST_OK);
+	assert_int_equal(kit_append(k, &l, 1, 260000, 1, false), ST_OK);
 	f->mem.room = 8192;
 	struct kit_log before = l;
 	lblock_ref(before.tail);
@@ -410,7 +457,8 @@ static void test_engine_full_disk_refuses_and_log_goes_on_later(void **state)
 	assert_int_equal(kit_append(k, &l, 1, 10, 1, false), ST_E_NOSPACE);
 	kit_drop(k, &l);
 	l = before;
-	assert_int_equal(kit_append(k, &l, 1, 3000, 1, false), ST_OK); /* there is room for this */
+	assert_int_equal(
+		kit_append(k, &l, 1, 3000, 1, false), ST_OK); /* there is room, but not ahead */
 	f->mem.room = UINT64_MAX;
 	assert_int_equal(kit_append(k, &l, 1, 100000, 1, false), ST_OK);
 	assert_int_equal(kit_read_all(k, &l, 1), 3);
@@ -628,7 +676,9 @@ int main(void)
 		T(test_engine_deleted_log_is_gone_even_when_deletion_stops_half_way),
 		T(test_engine_reads_go_on_while_log_is_closing),
 		T(test_engine_failed_flush_takes_directory_offline_and_is_not_repeated),
+		T(test_engine_failed_flush_is_final_whatever_its_reason),
 		T(test_engine_failed_write_fails_all_appends_behind_it),
+		T(test_engine_failed_write_stops_the_cycle_for_its_directory),
 		T(test_engine_full_disk_refuses_and_log_goes_on_later),
 		T(test_engine_short_transfers_and_again_are_carried_on),
 		T(test_engine_failed_read_fails_only_its_request),

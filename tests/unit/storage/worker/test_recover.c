@@ -71,7 +71,9 @@ static void expect(struct fixture *f, int batches, bool cut)
 	struct kit *k = &f->kit;
 	struct kit_log l;
 	kit_start(k);
+	uint64_t flushes = f->mem.flushes;
 	assert_int_equal(kit_open(k, &l, 1, false), ST_OK);
+	assert_true(f->mem.flushes > flushes); /* also what is kept may not be durable yet */
 	assert_true(l.opened.open.recovered);
 	assert_int_equal(l.next_offset, batches);
 	assert_int_equal(l.pos, f->start[batches]);
