@@ -86,7 +86,8 @@ static void timer_persist(struct tcp *t, struct tcb *c, uint64_t now_ns)
 		c->persist = false;
 		return;
 	}
-	uint64_t heard_ns = max_of(c->last_rx_ns, c->progress_ns);
+	/* a peer that answers may keep its window closed, but not once the application has gone */
+	uint64_t heard_ns = c->fin_queued ? c->progress_ns : max_of(c->last_rx_ns, c->progress_ns);
 	if (now_ns - heard_ns >= t->cfg->user_timeout_ns) {
 		metric_add(&t->m->tcp_timeout_total, 1);
 		tcp_kill(t, c, IPSTACK_CLOSED_TIMEOUT);

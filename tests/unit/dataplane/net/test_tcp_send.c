@@ -353,6 +353,23 @@ static void a_zero_window_lasts_while_the_peer_answers_and_ends_when_it_does_not
 	(void)state;
 }
 
+static void a_closed_connection_does_not_wait_for_ever_for_a_window(void **state)
+{
+	open_wide();
+	kit_put(&k, TCP_ACK, 1, 1, 0, NULL, 0);
+	kit_send(&k, text, 5000, 1);
+	ipstack_close(k.s, k.now, k.conn);
+	for (int i = 0; i < 90 && kit_count(&k, IPSTACK_EV_CLOSED) == 0; i++) {
+		kit_run_for(&k, NS_PER_S);
+		kit_put(&k, TCP_ACK, 1, 1, 0, NULL, 0);
+		k.nout = 0;
+	}
+	assert_int_equal(kit_count(&k, IPSTACK_EV_CLOSED), 1);
+	assert_int_equal(kit_count(&k, IPSTACK_EV_SENT), 1);
+	kit_stop(&k);
+	(void)state;
+}
+
 static void a_window_below_one_segment_is_not_a_zero_window(void **state)
 {
 	kit_open(&k);
@@ -565,6 +582,7 @@ int main(void)
 			a_zero_window_is_probed_with_an_old_number_and_the_probe_backs_off),
 		cmocka_unit_test(
 			a_zero_window_lasts_while_the_peer_answers_and_ends_when_it_does_not),
+		cmocka_unit_test(a_closed_connection_does_not_wait_for_ever_for_a_window),
 		cmocka_unit_test(a_window_below_one_segment_is_not_a_zero_window),
 		cmocka_unit_test(a_window_that_shrinks_below_the_flight_is_survived),
 		cmocka_unit_test(an_old_segment_does_not_change_the_window),
