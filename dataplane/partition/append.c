@@ -78,8 +78,8 @@ static struct st_req *open_run(struct part *p, uint32_t len)
 	if (list_empty(&p->runs))
 		return NULL;
 	struct st_req *r = list_entry(p->runs.prev, struct st_req, node);
-	bool fits = r->append.segment == p->segment && r->append.span.len + len <= RUN_MAX_BYTES;
-	return fits ? r : NULL;
+	CHECK(r->append.segment == p->segment);
+	return r->append.span.len + len <= RUN_MAX_BYTES ? r : NULL;
 }
 
 /* Finds room for len bytes. STALLED when something is missing; nothing has changed then. */

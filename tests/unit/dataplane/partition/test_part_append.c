@@ -531,6 +531,117 @@ static void closing_refuses_new_work_and_finishes_what_is_out(void **state)
 	fx_free(f);
 }
 
+static void a_segment_is_filled_to_its_last_byte_and_not_beyond(void **state)
+{
+	struct fx_batch b = fx_batch(1, 100, 1);
+	for (uint32_t spare = 0; spare < 2; spare++) {
+		struct part_config c = fx_config();
+		c.segment_bytes = 2 * b.len - spare;
+		struct fx *f = fx_new(16, 4, c);
+		fx_append(f, 1, 100, 1);
+		fx_append(f, 1, 100, 2);
+		assert_int_equal(f->segment_count, 1 + spare);
+		fx_free(f);
+	}
+	free(b.data);
+}
+
+static void the_age_of_a_segment_begins_with_what_is_in_it(void **state)
+{
+	struct part_config c = fx_config();
+	c.segment_ms = 1000;
+	struct fx *f = fx_new(16, 4, c);
+	struct fx_batch b = fx_batch(1, 100, 1);
+	struct part_op op = fx_append_op(b);
+	fx_start(f, &op);
+	fx_answer(f, ST_E_NOSPACE); /* the segment is empty as before */
+	fx_done(f);
+	f->now += 900;
+	fx_append(f, 1, 100, 2);
+	f->now += 900;
+	fx_append(f, 1, 100, 3);
+	assert_int_equal(f->segment_count, 1);
+	/* the roll fails, and more time goes by: the old segment is not touched any more */
+	f->now += 100;
+	op = fx_append_op(b);
+	fx_start(f, &op);
+	assert_int_equal(fx_front(f)->append.segment, 2);
+	fx_answer(f, ST_E_NOSPACE);
+	fx_done(f);
+	f->now += 5000;
+	fx_append(f, 1, 100, 4);
+	f->now += 999;
+	fx_append(f, 1, 100, 5);
+	assert_int_equal(f->segment_count, 2);
+	free(b.data);
+	fx_free(f);
+}
+
+static void no_space_behind_a_roll_keeps_the_age_of_the_old_segment(void **state)
+{
+	struct part_config c = fx_config();
+	c.segment_ms = 1000;
+	struct fx *f = fx_new(32, 8, c);
+	struct fx_batch b = fx_batch(1, 100, 1);
+	struct part_op op[3];
+	fx_append(f, 1, 100, 1);
+	f->now += 500;
+	for (int i = 0; i < 3; i++) { /* the last one begins a segment */
+		op[i] = fx_append_op(b);
+		fx_start(f, &op[i]);
+		f->now += 250;
+	}
+	assert_int_equal(f->part.segment, 3);
+	fx_answer(f, ST_E_NOSPACE);
+	assert_int_equal(f->part.segment, 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(fx_done(f)->error, KE_KAFKA_STORAGE_ERROR);
+	fx_append(f, 1, 100, 2); /* too old for another batch */
+	assert_int_equal(f->segment_count, 2);
+	assert_int_equal(f->segments[1].base, 1);
+	free(b.data);
+	fx_free(f);
+}
+
+static void the_largest_timestamp_of_a_group_is_told(void **state)
+{
+	struct fx *f = fx_new(16, 4, fx_config());
+	struct fx_batch b[4];
+	struct part_op op[4];
+	for (int i = 0; i < 4; i++) {
+		b[i] = fx_batch_at(1, 10, 1, FX_NOW - i);
+		op[i] = fx_append_op(b[i]);
+		fx_start(f, &op[i]);
+	}
+	fx_answer(f, ST_OK);
+	assert_int_equal(fx_front(f)->append.last_offset, 3);
+	assert_int_equal(fx_front(f)->append.max_timestamp, FX_NOW - 1);
+	fx_run(f);
+	for (int i = 0; i < 4; i++)
+		free(b[i].data);
+	fx_free(f);
+}
+
+static void a_small_append_does_not_overtake_a_large_one_that_waits(void **state)
+{
+	struct fx *f = fx_new(8, 4, fx_config());
+	struct lblock *held = lblock_get_chain(&f->pool, 6);
+	struct fx_batch large = fx_batch(1, 3 * LBLOCK_SIZE, 1), small = fx_batch(1, 10, 2);
+	struct part_op op[2] = {fx_append_op(large), fx_append_op(small)};
+	fx_start(f, &op[0]);
+	fx_start(f, &op[1]);
+	assert_int_equal(fx_queued(f), 0);
+	lspan_unref(&f->pool, (struct lspan){held, 0, 6 * LBLOCK_SIZE});
+	part_kick(&f->part, f->now, &f->out);
+	fx_take(f);
+	fx_run(f);
+	assert_int_equal(op[0].append.base_offset, 0);
+	assert_int_equal(op[1].append.base_offset, 1);
+	free(large.data);
+	free(small.data);
+	fx_free(f);
+}
+
 static void new_settings_hold_for_later_appends(void **state)
 {
 	struct part_config c = fx_config();
@@ -573,6 +684,11 @@ int main(void)
 		cmocka_unit_test(memory_that_a_consumer_holds_comes_back_by_release_and_kick),
 		cmocka_unit_test(appends_wait_for_requests),
 		cmocka_unit_test(closing_refuses_new_work_and_finishes_what_is_out),
+		cmocka_unit_test(a_segment_is_filled_to_its_last_byte_and_not_beyond),
+		cmocka_unit_test(the_age_of_a_segment_begins_with_what_is_in_it),
+		cmocka_unit_test(no_space_behind_a_roll_keeps_the_age_of_the_old_segment),
+		cmocka_unit_test(the_largest_timestamp_of_a_group_is_told),
+		cmocka_unit_test(a_small_append_does_not_overtake_a_large_one_that_waits),
 		cmocka_unit_test(new_settings_hold_for_later_appends),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

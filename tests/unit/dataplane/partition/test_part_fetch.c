@@ -228,24 +228,74 @@ static void storage_errors_of_a_read_become_kafka_errors(void **state)
 	}
 }
 
-static void an_answer_beyond_the_high_watermark_is_not_given_away(void **state)
+static void an_answer_that_was_not_asked_for_is_not_given_away(void **state)
+{
+	const struct {
+		int64_t base, next;
+		uint32_t len;
+		int16_t error;
+	} cases[] = {
+		{1, 2, 100, KE_NONE},
+		{1, 4, 100, KE_CORRUPT_MESSAGE}, /* beyond the high watermark */
+		{2, 3, 100, KE_CORRUPT_MESSAGE}, /* behind the offset */
+		{0, 1, 100, KE_CORRUPT_MESSAGE}, /* before it */
+		{1, 2, 0, KE_CORRUPT_MESSAGE},	 /* nothing */
+	};
+	for (size_t i = 0; i < array_size(cases); i++) {
+		struct fx *f = fx_new(16, 4, fx_config());
+		fx_append(f, 3, 10, 1);
+		evict_all(f);
+		struct part_op op = fx_fetch_op(1, 1000, true);
+		fx_start(f, &op);
+		struct st_req *r = fx_front(f);
+		list_remove(&r->node);
+		r->err = ST_OK;
+		r->read.span = (struct lspan){r->read.blocks, 0, cases[i].len};
+		r->read.base_offset = cases[i].base;
+		r->read.next_offset = cases[i].next;
+		part_stored(&f->part, r, f->now, &f->out);
+		fx_take(f);
+		assert_ptr_equal(fx_done(f), &op);
+		assert_int_equal(op.error, cases[i].error);
+		assert_int_equal(op.fetch.span.len, op.error ? 0 : cases[i].len);
+		part_release(&f->env, op.fetch.span);
+		fx_free(f);
+	}
+}
+
+static void a_lookup_that_finds_what_is_not_durable_is_an_error(void **state)
 {
 	struct fx *f = fx_new(16, 4, fx_config());
-	fx_append(f, 2, 10, 1);
-	evict_all(f);
-	struct part_op op = fx_fetch_op(0, 1000, true);
+	fx_append(f, 3, 10, 1);
+	struct part_op op = {.kind = PART_LIST, .current_leader_epoch = -1};
+	op.list.timestamp = 5;
 	fx_start(f, &op);
 	struct st_req *r = fx_front(f);
 	list_remove(&r->node);
 	r->err = ST_OK;
-	r->read.span = (struct lspan){r->read.blocks, 0, 100};
-	r->read.base_offset = 0;
-	r->read.next_offset = 3;
+	r->lookup.offset = 3;
 	part_stored(&f->part, r, f->now, &f->out);
 	fx_take(f);
 	assert_ptr_equal(fx_done(f), &op);
 	assert_int_equal(op.error, KE_CORRUPT_MESSAGE);
-	assert_int_equal(op.fetch.span.len, 0);
+	assert_int_equal(op.list.offset, -1);
+	fx_free(f);
+}
+
+static void a_partition_is_closed_only_when_its_reads_are_back(void **state)
+{
+	struct fx *f = fx_new(16, 4, fx_config());
+	fx_append(f, 3, 10, 1);
+	evict_all(f);
+	struct part_op op = fx_fetch_op(0, 1000, true);
+	fx_start(f, &op);
+	assert_false(part_close(&f->part, KE_NOT_LEADER_OR_FOLLOWER, &f->out));
+	fx_take(f);
+	fx_run(f);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_NONE);
+	part_release(&f->env, op.fetch.span);
+	assert_true(part_close(&f->part, KE_NOT_LEADER_OR_FOLLOWER, &f->out));
 	fx_free(f);
 }
 
@@ -455,7 +505,9 @@ int main(void)
 		cmocka_unit_test(a_batch_larger_than_the_blocks_given_is_asked_for_again),
 		cmocka_unit_test(a_read_that_can_never_fit_ends_with_an_error),
 		cmocka_unit_test(storage_errors_of_a_read_become_kafka_errors),
-		cmocka_unit_test(an_answer_beyond_the_high_watermark_is_not_given_away),
+		cmocka_unit_test(an_answer_that_was_not_asked_for_is_not_given_away),
+		cmocka_unit_test(a_lookup_that_finds_what_is_not_durable_is_an_error),
+		cmocka_unit_test(a_partition_is_closed_only_when_its_reads_are_back),
 		cmocka_unit_test(reads_wait_for_memory_and_do_not_hold_up_the_others),
 		cmocka_unit_test(leader_epochs_are_checked),
 		cmocka_unit_test(a_fetch_ends_at_the_end_of_a_segment),
