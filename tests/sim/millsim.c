@@ -105,6 +105,35 @@ static double seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* Runs seeds, once each, until one finds the planted bug. 0 or 1. */
+static int run_mutation(const struct options *o)
+{
+	struct outcome out;
+	for (uint64_t i = 0; i < o->count; i++) {
+		run_once(o->first + i, o, false, &out);
+		if (!out.failed)
+			continue;
+		printf("ok     %s: found by seed %llu: %s\n", sim_mutation_name(o->mutation),
+			(unsigned long long)(o->first + i), out.why);
+		return 0;
+	}
+	printf("FAILED %s: not found by %llu seeds\n", sim_mutation_name(o->mutation),
+		(unsigned long long)o->count);
+	return 1;
+}
+
+static int run_selftest(const struct options *given)
+{
+	struct options o = *given;
+	int failed = sim_selftest();
+	o.count = o.count ? o.count : 1000;
+	for (int m = SIM_NONE + 1; m < SIM_MUTATION_COUNT; m++) {
+		o.mutation = (enum sim_mutation)m;
+		failed += run_mutation(&o);
+	}
+	return failed ? 1 : 0;
+}
+
 static int run_many(const struct options *o)
 {
 	struct sim_stats sum = {0};
@@ -117,12 +146,8 @@ static int run_many(const struct options *o)
 		add(&sum, &out.stats);
 		if (out.failed) {
 			failed++;
-			printf("seed %llu: %s\n  replay: millsim --seed %llu -v%s%s\n",
-				(unsigned long long)seed, out.why, (unsigned long long)seed,
-				o->mutation ? " --mutate " : "",
-				o->mutation ? sim_mutation_name(o->mutation) : "");
-			if (o->mutation)
-				break; /* found */
+			printf("seed %llu: %s\n  replay: millsim --seed %llu -v\n",
+				(unsigned long long)seed, out.why, (unsigned long long)seed);
 			if (failed >= 10)
 				break;
 		}
@@ -131,10 +156,6 @@ static int run_many(const struct options *o)
 				(unsigned long long)o->count, seconds() - start);
 			fflush(stdout);
 		}
-	}
-	if (o->mutation) {
-		printf("%s: %s\n", sim_mutation_name(o->mutation), failed ? "found" : "NOT found");
-		return failed ? 0 : 1;
 	}
 	printf("%llu seeds from %llu, %llu failed, %.1f s\n", (unsigned long long)o->count,
 		(unsigned long long)o->first, (unsigned long long)failed, seconds() - start);
@@ -205,8 +226,10 @@ int main(int argc, char **argv)
 	}
 	log_set_level(o.verbose ? LOG_LV_WARN : (enum log_level)(LOG_LV_ERROR + 1));
 	if (o.selftest)
-		return sim_selftest();
+		return run_selftest(&o);
 	if (o.one)
 		return run_one(&o);
-	return o.count ? run_many(&o) : usage();
+	if (o.count == 0)
+		return usage();
+	return o.mutation ? run_mutation(&o) : run_many(&o);
 }

@@ -170,7 +170,7 @@ void clients_release(struct sim *s, bool all);
 void clients_cut(struct sim *s);
 bool clients_are_idle(const struct sim *s);
 
-/* sim_selftest.c: 0 when the checker finds every planted violation. */
+/* sim_selftest.c: how many tests of the checker and the disk fail. */
 int sim_selftest(void);
 
 #endif

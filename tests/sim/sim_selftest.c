@@ -11,6 +11,7 @@
 #include "sim.h"
 
 #define T0 1700000000000ll
+#define SIM_SECTOR IO_SECTOR
 
 /* A batch of two records with timestamps T0 + t and T0 + t + 5, which is the next attempt. */
 static uint8_t *batch(struct check *c, int64_t t, uint32_t *len)
@@ -311,7 +312,7 @@ static const struct {
 	{"the wrong record with the largest timestamp", wrong_max_timestamp, CHK_LIST},
 };
 
-int sim_selftest(void)
+static int check_histories(void)
 {
 	static const bool ordered[] = {true, true};
 	int failed = 0;
@@ -336,5 +337,121 @@ int sim_selftest(void)
 		}
 	}
 	printf("%zu histories, %d failed\n", array_size(cases), failed);
-	return failed ? 1 : 0;
+	return failed;
+}
+
+/* --- the disk
+ * ------------------------------------------------------------------------------------- */
+
+/* What was seen of the disk over many seeds. */
+struct disk_seen {
+	uint64_t wrong; /* against the fault model */
+	uint64_t old_sectors, new_sectors, torn_writes;
+	uint64_t name_kept, name_lost, size_kept, size_lost;
+};
+
+static void step(struct sim_disk *d, struct io_op *op, uint64_t *now_us)
+{
+	struct io *io = sim_disk_io(d);
+	struct list done;
+	list_init(&done);
+	list_init(&op->node);
+	io->api->submit(io, op);
+	while (list_empty(&done)) {
+		*now_us += 10;
+		sim_disk_set_time(d, *now_us);
+		io->api->reap(io, &done);
+	}
+}
+
+/* A file of four flushed sectors, written over but not flushed, and grown; beside it a new name. */
+static void disk_history(struct sim_disk *d, uint8_t *page, bool flush)
+{
+	struct io *io = sim_disk_io(d);
+	struct io_file *f, *g;
+	uint64_t now_us = 0;
+	CHECK(io->api->mkdir(io, "/d") == 0 && io->api->fsync_dir(io, "/") == 0);
+	CHECK(io->api->open(io, "/d/f", IO_CREATE | IO_DIRECT, &f) == 0);
+	memset(page, 'a', 2048);
+	CHECK(io->api->pwrite(io, f, page, 2048, 0) == 2048);
+	CHECK(io->api->fsync(io, f) == 0 && io->api->fsync_dir(io, "/d") == 0);
+	struct io_op op = {.kind = IO_FALLOCATE, .file = f, .off = 2048, .len = 2048};
+	step(d, &op, &now_us);
+	memset(page, 'b', 2048);
+	op = (struct io_op){.kind = IO_WRITE, .file = f, .buf = page, .len = 2048};
+	step(d, &op, &now_us);
+	CHECK(op.result == 2048);
+	op = (struct io_op){.kind = IO_FDATASYNC, .file = f};
+	if (flush)
+		step(d, &op, &now_us);
+	CHECK(io->api->open(io, "/d/g", IO_CREATE, &g) == 0);
+	CHECK(io->api->rename(io, "/d/g", "/d/h") == 0);
+	if (flush)
+		CHECK(io->api->fsync_dir(io, "/d") == 0);
+	io->api->close(io, f);
+	io->api->close(io, g);
+}
+
+static void disk_look(struct sim_disk *d, uint8_t *page, bool flush, struct disk_seen *seen)
+{
+	struct io *io = sim_disk_io(d);
+	struct io_file *f;
+	uint64_t size;
+	bool torn[2] = {false, false};
+	CHECK(io->api->open(io, "/d/f", 0, &f) == 0 && io->api->size(io, f, &size) == 0);
+	*(size == 4096 ? &seen->size_kept : &seen->size_lost) += 1;
+	seen->wrong += (size != 2048 && size != 4096) || (flush && size != 4096);
+	CHECK(io->api->pread(io, f, page, 4096, 0) == (int64_t)size);
+	for (uint64_t at = 0; at < size; at++) {
+		uint8_t want = at < 2048 ? page[at - at % SIM_SECTOR] : 0;
+		seen->wrong += page[at] != want || (at < 2048 && want != 'a' && want != 'b');
+		seen->wrong += flush && at < 2048 && want != 'b';
+		if (at < 2048 && at % SIM_SECTOR == 0) {
+			*(want == 'b' ? &seen->new_sectors : &seen->old_sectors) += 1;
+			torn[want == 'b'] = true;
+		}
+	}
+	seen->torn_writes += torn[0] && torn[1];
+	io->api->close(io, f);
+	bool has_g = io->api->open(io, "/d/g", 0, &f) == 0;
+	if (has_g)
+		io->api->close(io, f);
+	bool has_h = io->api->open(io, "/d/h", 0, &f) == 0;
+	if (has_h)
+		io->api->close(io, f);
+	*(has_h ? &seen->name_kept : &seen->name_lost) += 1;
+	seen->wrong += (has_g && has_h) || (flush && !has_h);
+}
+
+/* Power cuts with and without a flush before them. */
+static int check_disk(void)
+{
+	uint8_t *page = aligned_alloc(4096, 4096);
+	int failed = 0;
+	CHECK(page);
+	for (int flush = 0; flush < 2; flush++) {
+		struct disk_seen seen = {0};
+		for (uint64_t seed = 1; seed <= 500; seed++) {
+			struct sim_disk *d = sim_disk_new(seed);
+			disk_history(d, page, flush);
+			sim_disk_cut(d, true);
+			sim_disk_restart(d);
+			disk_look(d, page, flush, &seen);
+			sim_disk_free(d);
+		}
+		bool lossy = seen.old_sectors && seen.new_sectors && seen.torn_writes &&
+			     seen.name_kept && seen.name_lost && seen.size_kept && seen.size_lost;
+		bool ok = seen.wrong == 0 && (flush ? seen.old_sectors == 0 : lossy);
+		printf("%-6s the disk %s\n", ok ? "ok" : "FAILED",
+			flush ? "keeps what was flushed"
+			      : "keeps, loses and tears what was not flushed");
+		failed += !ok;
+	}
+	free(page);
+	return failed;
+}
+
+int sim_selftest(void)
+{
+	return check_histories() + check_disk();
 }
