@@ -187,7 +187,8 @@ struct wr {
 static inline struct wr wr_of(void *p, size_t size)
 {
 	uint8_t *start = (uint8_t *)p;
-	return (struct wr){.base = start, .p = start, .end = start + size, .need = 0, .full = false};
+	return (struct wr){
+		.base = start, .p = start, .end = start + size, .need = 0, .full = false};
 }
 /* Bytes written so far. */
 static inline size_t wr_len(const struct wr *w)
