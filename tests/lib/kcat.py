@@ -79,7 +79,7 @@ class Member:
         self.out = os.path.join(t.dir, f"{name}.out")
         self.err = os.path.join(t.dir, f"{name}.err")
         t.logs.append(self.err)
-        cmd = ["kcat", "-b", address, "-G", group, topic, "-u", "-f", FORMAT,
+        cmd = ["kcat", "-b", address, "-G", group, topic, "-E", "-u", "-f", FORMAT,
                "-X", "auto.offset.reset=earliest", "-X", "session.timeout.ms=6000",
                "-X", "heartbeat.interval.ms=500", "-X", "auto.commit.interval.ms=200",
                "-X", "reconnect.backoff.max.ms=500", *more]
