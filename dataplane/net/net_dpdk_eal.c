@@ -175,7 +175,7 @@ static int heap_mib(struct net_dpdk *d, bool huge, uint32_t *mib, char *err, siz
 	if (*mib >= need)
 		return 0;
 	return dpdk_fault(err, err_size,
-		"dpdk.memory.mib=%u is too little: %u shards with their log memory need %u%s", *mib,
+		"dpdk.memory is %u MiB, but %u shards with their log memory need %u MiB%s", *mib,
 		d->shards, need, huge ? "" : " without hugepages");
 }
 
@@ -194,7 +194,7 @@ static int decide_memory(struct net_dpdk *d, uint32_t *mib, char *err, size_t er
 	unsigned long long there = free_hugepage_mib();
 	if (strcmp(mode, "require") == 0)
 		return dpdk_fault(err, err_size,
-			"dpdk.hugepages=require, but %u MiB are needed and %llu MiB are free: run "
+			"hugepages=require, but %u MiB are needed and %llu MiB are free: run "
 			"sysctl -w vm.nr_hugepages=%u",
 			*mib, there, pages);
 	log_warn("net",
@@ -213,7 +213,7 @@ static int take_log_memory(struct net_dpdk *d, char *err, size_t err_size)
 	if (!mz)
 		return dpdk_fault(err, err_size,
 			"no room for %zu MiB of log memory in DPDK's heap (%s): raise "
-			"dpdk.memory.mib or lower log.memory",
+			"dpdk.memory or lower memory.log.bytes",
 			d->cfg.log_bytes / MIB, rte_strerror(rte_errno));
 	d->log_mem = mz->addr;
 	return 0;
@@ -288,7 +288,7 @@ int dpdk_eal_open(struct net_dpdk *d, char *err, size_t err_size)
 	if (rc < 0)
 		return dpdk_fault(err, err_size, "DPDK does not start (%s): %s%s",
 			rte_strerror(failed), dpdk_log_last(d),
-			d->huge ? "; dpdk.hugepages=off does without hugepages" : "");
+			d->huge ? "; hugepages=off does without hugepages" : "");
 	d->eal_up = true;
 	return take_log_memory(d, err, err_size);
 }

@@ -62,8 +62,7 @@ static int parse_config(struct net_dpdk *d, char *err, size_t err_size)
 	if (d->cfg.shards < 1 || d->cfg.shards > DPDK_SHARDS_MAX)
 		return dpdk_fault(err, err_size, "dpdk can have 1 to %u shards", DPDK_SHARDS_MAX);
 	if (strcmp(huge, "auto") != 0 && strcmp(huge, "off") != 0 && strcmp(huge, "require") != 0)
-		return dpdk_fault(
-			err, err_size, "dpdk.hugepages=%s: give auto, off or require", huge);
+		return dpdk_fault(err, err_size, "hugepages=%s: give auto, off or require", huge);
 	if (parse_address(d, err, err_size) != 0)
 		return -1;
 	return dport_parse(d->cfg.port, &d->spec, err, err_size);

@@ -379,7 +379,7 @@ static int make_pools(struct net_dpdk *d, char *err, size_t err_size)
 		if (!d->pool[i])
 			return dpdk_fault(err, err_size,
 				"no memory for packet buffers of shard %u (%s): raise "
-				"dpdk.memory.mib",
+				"dpdk.memory",
 				i, rte_strerror(rte_errno));
 	}
 	return 0;

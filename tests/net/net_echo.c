@@ -32,7 +32,8 @@
 #define MAX_CONNS 1024u
 
 struct session {
-	struct list node; /* echo.waiting, echo.resting or echo.idle */
+	struct list all;  /* echo.all */
+	struct list node; /* echo.waiting or echo.resting */
 	net_conn_t conn;
 	bool seen;    /* the first byte */
 	bool pausing; /* 'P' */
@@ -44,6 +45,7 @@ struct session {
 struct echo {
 	struct net *net;
 	pthread_t thread;
+	struct list all;     /* sessions */
 	struct list waiting; /* sessions that need a slot */
 	struct list resting; /* 'P' sessions, to be resumed in the next turn */
 	uint8_t *mem;
@@ -117,6 +119,14 @@ static void on_data(struct echo *e, struct session *s, const uint8_t *p, uint32_
 		net_close(e->net, s->conn, false);
 }
 
+static void session_free(struct session *s)
+{
+	list_remove(&s->node);
+	list_remove(&s->all);
+	free(s->rest);
+	free(s);
+}
+
 static void on_event(struct echo *e, const struct net_event *ev)
 {
 	struct session *s = ev->user;
@@ -125,6 +135,8 @@ static void on_event(struct echo *e, const struct net_event *ev)
 		s = calloc(1, sizeof(*s));
 		CHECK(s);
 		list_init(&s->node);
+		list_init(&s->all);
+		list_push_back(&e->all, &s->all);
 		s->conn = ev->conn;
 		net_set_user(e->net, ev->conn, s);
 		e->accepted++;
@@ -136,9 +148,7 @@ static void on_event(struct echo *e, const struct net_event *ev)
 		e->free[e->free_count++] = (uint32_t)ev->sent.cookie - 1;
 		break;
 	case NET_EV_CLOSED:
-		list_remove(&s->node);
-		free(s->rest);
-		free(s);
+		session_free(s);
 		e->closed++;
 		break;
 	}
@@ -200,6 +210,7 @@ static void *run(void *arg)
 static void echo_init(struct echo *e, struct net *net)
 {
 	*e = (struct echo){.net = net, .stop = stop_flag};
+	list_init(&e->all);
 	list_init(&e->waiting);
 	list_init(&e->resting);
 	e->mem = malloc((size_t)SLOTS * SLOT_SIZE);
@@ -207,6 +218,15 @@ static void echo_init(struct echo *e, struct net *net)
 	for (uint32_t i = 0; i < SLOTS; i++)
 		e->free[i] = i;
 	e->free_count = SLOTS;
+}
+
+static void echo_fini(struct echo *e)
+{
+	struct list *it;
+	net_fini(e->net);
+	while ((it = list_front(&e->all)) != NULL)
+		session_free(list_entry(it, struct session, all));
+	free(e->mem);
 }
 
 static struct net *open_kernel(char **argv, uint32_t shards, char *err, size_t err_size)
@@ -309,10 +329,8 @@ int main(int argc, char **argv)
 	for (uint32_t i = 0; i < shards; i++)
 		pthread_join(e[i].thread, NULL);
 	report(e, shards);
-	for (uint32_t i = 0; i < shards; i++) {
-		net_fini(e[i].net);
-		free(e[i].mem);
-	}
+	for (uint32_t i = 0; i < shards; i++)
+		echo_fini(&e[i]);
 	if (d)
 		net_dpdk_close(d);
 	return 0;
