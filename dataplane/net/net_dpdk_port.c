@@ -99,8 +99,8 @@ static void list_fds(struct fd_set_of *set)
 	if (!dir)
 		return;
 	for (struct dirent *e; (e = readdir(dir)) != NULL && set->count < FDS_MAX;)
-		if (e->d_name[0] != '.' && atoi(e->d_name) != dirfd(dir))
-			set->fd[set->count++] = atoi(e->d_name);
+		if (e->d_name[0] != '.' && (int)strtol(e->d_name, NULL, 10) != dirfd(dir))
+			set->fd[set->count++] = (int)strtol(e->d_name, NULL, 10);
 	closedir(dir);
 }
 

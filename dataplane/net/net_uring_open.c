@@ -101,7 +101,7 @@ static bool shared_with_us(const struct sockaddr_storage *sa)
 	if (!d)
 		return false;
 	for (struct dirent *e; !found && (e = readdir(d)) != NULL;)
-		found = e->d_name[0] != '.' && fd_listens_on(atoi(e->d_name), sa);
+		found = e->d_name[0] != '.' && fd_listens_on((int)strtol(e->d_name, NULL, 10), sa);
 	closedir(d);
 	return found;
 }

@@ -11,24 +11,25 @@
 #include "storage/storage.h"
 
 /*
- * The partition: an ordered, immutable log of record batches (DESIGN S9). A pure core: operations, storage
- * completions and the time go in; storage requests and finished operations come out. Owned by one
- * shard; every call is made by its thread.
+ * The partition: an ordered, immutable log of record batches (DESIGN S9). A pure core: operations,
+ * storage completions and the time go in; storage requests and finished operations come out. Owned
+ * by one shard; every call is made by its thread.
  *
  *   part_start(op) ──► validate, place in log blocks, assign offsets ──► st_req (append)
  *   part_stored(st_req) ──► high watermark moves ──► finished appends, waits
  *
  * Offsets:  log_start_offset <= high_watermark <= log_end_offset. The high watermark is the end of
- * what is on stable storage; nothing at or above it is ever given to a consumer. One append request per partition is
- * at the storage at a time; what comes meanwhile is gathered into the next one (group commit).
+ * what is on stable storage; nothing at or above it is ever given to a consumer. One append request
+ * per partition is at the storage at a time; what comes meanwhile is gathered into the next one
+ * (group commit).
  */
 
 struct part_config {
 	int32_t max_message_bytes; /* max.message.bytes */
-	uint64_t segment_bytes;    /* segment.bytes */
-	int64_t segment_ms;        /* segment.ms */
-	bool log_append_time;      /* message.timestamp.type */
-	bool compacted;            /* cleanup.policy has compact */
+	uint64_t segment_bytes;	   /* segment.bytes */
+	int64_t segment_ms;	   /* segment.ms */
+	bool log_append_time;	   /* message.timestamp.type */
+	bool compacted;		   /* cleanup.policy has compact */
 	int64_t timestamp_before_max_ms;
 	int64_t timestamp_after_max_ms;
 };
@@ -37,7 +38,8 @@ struct part_config {
 struct part_env {
 	struct lblock_pool *blocks;
 	struct list free_reqs; /* struct st_req.node; the supply of storage requests */
-	struct list cached;    /* struct lblock.cache_node: durable blocks, least recently added first */
+	struct list
+		cached; /* struct lblock.cache_node: durable blocks, least recently added first */
 	struct batch_scratch *scratch; /* for decompression while validating (kafka/batch.h) */
 	uint64_t cached_blocks;
 };
@@ -56,18 +58,18 @@ enum part_op_kind {
 struct part_op {
 	struct list node;
 	enum part_op_kind kind;
-	uint32_t part_id; /* for routing: dense id in the metadata image */
-	uint16_t shard;   /* for routing: the owner, by the image */
-	int16_t error;    /* result: Kafka error code (kafka/errcode.h) */
-	void *user;       /* the asker's */
-	struct part *part; /* set by part_start */
+	uint32_t part_id;	      /* for routing: dense id in the metadata image */
+	uint16_t shard;		      /* for routing: the owner, by the image */
+	int16_t error;		      /* result: Kafka error code (kafka/errcode.h) */
+	void *user;		      /* the asker's */
+	struct part *part;	      /* set by part_start */
 	int32_t current_leader_epoch; /* -1: no check (KIP-320) */
-	bool active;        /* the core's: started and not finished */
-	struct st_req *req; /* the core's: what it waits for at the storage */
+	bool active;		      /* the core's: started and not finished */
+	struct st_req *req;	      /* the core's: what it waits for at the storage */
 	union {
 		struct {
-			const uint8_t *data; /* one record batch, borrowed until it is finished; copied at part_start
-			                        when there is room */
+			const uint8_t *data; /* one record batch, borrowed until it is finished;
+						copied at part_start when there is room */
 			uint32_t len;
 			bool no_zstd; /* Produce before version 7 */
 			/* results */
@@ -75,13 +77,14 @@ struct part_op {
 			int64_t last_offset;
 			int64_t log_append_time_ms; /* -1 unless LogAppendTime */
 			int64_t log_start_offset;
-			int32_t bad_record;        /* index for record_errors, -1: none */
+			int32_t bad_record;	   /* index for record_errors, -1: none */
 			const char *error_message; /* static text or NULL */
 		} append;
 		struct {
 			int64_t offset;
 			uint32_t max_bytes;
-			bool at_least_one; /* return the first batch even when larger than max_bytes */
+			bool at_least_one; /* return the first batch even when larger than max_bytes
+					    */
 			uint32_t blocks;   /* the core's: that the first batch is known to need */
 			/* results; the span holds references, to be given back by part_release */
 			struct lspan span;
@@ -93,7 +96,8 @@ struct part_op {
 			int64_t offset;
 		} wait;
 		struct {
-			int64_t timestamp; /* -1 latest, -2 earliest, -3 max timestamp, -4 earliest local, or >= 0 */
+			int64_t timestamp; /* -1 latest, -2 earliest, -3 max timestamp, -4 earliest
+					      local, or >= 0 */
 			/* results; -1 when there is none */
 			int64_t offset;
 			int64_t record_timestamp;
@@ -104,11 +108,13 @@ struct part_op {
 
 /*
  * What a call of the core gives back: move both lists out before the next call, or let them gather.
- * Every st_req in `store` has user = its struct part and worker = the part's worker; the shard sets asker.
+ * Every st_req in `store` has user = its struct part and worker = the part's worker; the shard sets
+ * asker.
  */
 struct part_out {
-	struct list done;  /* struct part_op.node: finished, the asker's again */
-	struct list store; /* struct st_req.node: to be pushed to the partition's worker, in order */
+	struct list done; /* struct part_op.node: finished, the asker's again */
+	struct list
+		store; /* struct st_req.node: to be pushed to the partition's worker, in order */
 };
 
 static inline void part_out_init(struct part_out *o)
@@ -145,10 +151,11 @@ struct part {
 	int64_t log_end_offset;
 
 	/* where the next batch is placed */
-	int64_t segment;       /* base offset of the active segment */
-	uint64_t segment_pos;  /* bytes placed in it */
-	int64_t segment_ms;    /* wall clock of its first append; -1 when empty */
-	struct lblock *tail;   /* block that holds segment_pos (NULL: not loaded, or at a block boundary) */
+	int64_t segment;      /* base offset of the active segment */
+	uint64_t segment_pos; /* bytes placed in it */
+	int64_t segment_ms;   /* wall clock of its first append; -1 when empty */
+	struct lblock
+		*tail; /* block that holds segment_pos (NULL: not loaded, or at a block boundary) */
 	struct lblock *tail_loading; /* block given to ST_TAIL, which comes back filled */
 
 	/* end of what is durable; the position of the high watermark */
@@ -157,15 +164,15 @@ struct part {
 	int64_t durable_ms; /* wall clock of the first append of that segment, or a little later */
 
 	/* placed and not yet durable: [high_watermark, log_end_offset) */
-	struct list appends;        /* part_op, in offset order */
-	struct st_req *append_req;  /* at the storage; NULL: none */
-	struct list runs;           /* st_req (append) still gathering, in offset order; one per segment */
+	struct list appends;	   /* part_op, in offset order */
+	struct st_req *append_req; /* at the storage; NULL: none */
+	struct list runs; /* st_req (append) still gathering, in offset order; one per segment */
 
-	struct list stalled;        /* part_op that wait for blocks, requests, the tail or the opening */
-	uint32_t stalled_appends;   /* how many of them are appends */
-	struct list waits;          /* part_op PART_WAIT */
-	struct list reads;          /* part_op at the storage: cold fetches, lookups */
-	uint32_t reqs_out;          /* st_reqs at the storage */
+	struct list stalled; /* part_op that wait for blocks, requests, the tail or the opening */
+	uint32_t stalled_appends; /* how many of them are appends */
+	struct list waits;	  /* part_op PART_WAIT */
+	struct list reads;	  /* part_op at the storage: cold fetches, lookups */
+	uint32_t reqs_out;	  /* st_reqs at the storage */
 
 	/* blocks of the log's end that are in memory, each with one reference; see cache.c */
 	struct lblock *first, *last;
@@ -186,22 +193,27 @@ void part_start(struct part *p, struct part_op *op, int64_t now_ms, struct part_
  * env->free_reqs.
  */
 void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out);
-/* Retries what is stalled for blocks or requests; after part_release or at each turn under pressure. */
+/* Retries what is stalled for blocks or requests; after part_release or at each turn under
+ * pressure. */
 void part_kick(struct part *p, int64_t now_ms, struct part_out *out);
-/* Ends a PART_WAIT that is not finished yet: it comes out in out->done, error 0. Harmless otherwise. */
+/* Ends a PART_WAIT that is not finished yet: it comes out in out->done, error 0. Harmless
+ * otherwise. */
 void part_cancel(struct part *p, struct part_op *op, struct part_out *out);
 /* Gives back the references of a finished fetch. */
 void part_release(struct part_env *env, struct lspan span);
-/* No new operations: they, and the stalled ones and waits, end with `error`. True once nothing is in flight. */
+/* No new operations: they, and the stalled ones and waits, end with `error`. True once nothing is
+ * in flight. */
 bool part_close(struct part *p, int16_t error, struct part_out *out);
 /* Drops all cached blocks; only after part_close returned true. */
 void part_fini(struct part *p);
 /*
- * Makes up to n blocks free by evicting durable cached blocks, oldest first. Returns how many became
- * free. A block that a fetch has pinned leaves the cache too, and becomes free by part_release.
+ * Makes up to n blocks free by evicting durable cached blocks, oldest first. Returns how many
+ * became free. A block that a fetch has pinned leaves the cache too, and becomes free by
+ * part_release.
  */
 uint32_t part_env_evict(struct part_env *env, uint32_t n);
-/* True while operations are stalled for want of memory: the shard stops reading from its connections. */
+/* True while operations are stalled for want of memory: the shard stops reading from its
+ * connections. */
 static inline bool part_is_stalled(const struct part *p)
 {
 	return !list_empty(&p->stalled);

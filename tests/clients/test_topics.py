@@ -47,8 +47,8 @@ def main(t):
             for p, (error, high, data) in c.fetch("created", {0: 0, 1: 0}, 0, 0).items():
                 assert (error, high, data) == (0, 0, b""), f"partition {p}: {(error, high, data)}"
     with t.check("5,000 partitions at once: more than there are storage requests"):
-        with wire.Connection(off.address) as c:
-            assert c.create_topic("wide", 5000) == 0
+        with wire.Connection(off.address, timeout=120) as c:
+            assert c.create_topic("wide", 5000, timeout_ms=110000) == 0
             assert c.metadata(["wide"])["wide"] == (0, 5000)
             error, _ = c.produce("wide", 4999, wire.batch([b"x"]))
             assert error == 0, f"error {error}"

@@ -195,10 +195,10 @@ class Connection:
                 answers[p] = (error, high, r.take(max(size, 0)))
         return answers
 
-    def create_topic(self, topic, partitions, replication=1):
+    def create_topic(self, topic, partitions, replication=1, timeout_ms=30000):
         """Error code by version 2."""
         r = self.ask(CREATE_TOPICS, 2, struct.pack(">i", 1) + string(topic) +
-                     struct.pack(">ihii", partitions, replication, 0, 0) + struct.pack(">i?", 30000, False))
+                     struct.pack(">ihii", partitions, replication, 0, 0) + struct.pack(">i?", timeout_ms, False))
         r.i32()  # throttle
         assert r.i32() == 1
         assert r.string() == (topic if isinstance(topic, str) else topic.decode())

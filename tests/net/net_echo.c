@@ -233,7 +233,7 @@ static struct net *open_kernel(char **argv, uint32_t shards, char *err, size_t e
 {
 	struct net_uring_config cfg = {
 		.host = "",
-		.port = (uint16_t)atoi(argv[2]),
+		.port = (uint16_t)(int)strtol(argv[2], NULL, 10),
 		.reuse_port = shards > 1,
 		.max_conns = MAX_CONNS,
 		.recv_buffers = 512,
@@ -250,7 +250,7 @@ static struct net_dpdk *open_dpdk(int argc, char **argv, uint32_t shards)
 		.shards = shards,
 		.log_bytes = 4 << 20,
 		.max_conns = MAX_CONNS,
-		.listen_port = (uint16_t)atoi(argv[4]),
+		.listen_port = (uint16_t)(int)strtol(argv[4], NULL, 10),
 		.verbose = getenv("NET_ECHO_VERBOSE") != NULL,
 	};
 	snprintf(cfg.port, sizeof(cfg.port), "%s", argv[2]);
@@ -291,7 +291,7 @@ int main(int argc, char **argv)
 	bool kernel = argc >= 3 && strcmp(argv[1], "kernel") == 0;
 	bool dpdk = argc >= 5 && strcmp(argv[1], "dpdk") == 0;
 	int shards_arg = kernel ? 3 : 5;
-	uint32_t shards = argc > shards_arg ? (uint32_t)atoi(argv[shards_arg]) : 1;
+	uint32_t shards = argc > shards_arg ? (uint32_t)(int)strtol(argv[shards_arg], NULL, 10) : 1;
 	struct net_dpdk *d = NULL;
 	char err[512] = "";
 	if ((!kernel && !dpdk) || shards < 1 || shards > SHARDS_MAX) {
