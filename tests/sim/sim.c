@@ -106,11 +106,13 @@ static void mix_make(struct sim *s)
 	m->fetchers = 1 + sim_below(s, 4);
 	m->config = (struct part_config){
 		.max_message_bytes = 1 << 20,
-		.segment_ms = sim_one_in(s, 3) ? 5 + sim_below(s, 50) : INT64_MAX / 4,
-		.log_append_time = sim_one_in(s, 4),
+		.segment_ms = INT64_MAX / 4,
 		.timestamp_before_max_ms = INT64_MAX,
 		.timestamp_after_max_ms = 3600 * 1000,
 	};
+	if (sim_one_in(s, 3))
+		m->config.segment_ms = 5 + sim_below(s, 50);
+	m->config.log_append_time = sim_one_in(s, 4);
 	mix_sizes(s, m);
 	mix_faults(s, m);
 	m->compressed = sim_one_in(s, 2) ? 0 : sim_below(s, 9);

@@ -96,23 +96,27 @@ static uint32_t build_exactly(struct sim *s, uint32_t size)
 /* A batch into s->build; its size. */
 static uint32_t make_batch(struct sim *s)
 {
-	uint32_t len = 0;
+	uint32_t records, value_len, len;
+	/* one draw in a statement: the order of evaluation inside one is the compiler's choice */
 	switch (s->mix.sizes) {
 	case SIZES_PAGES:
 		len = build_exactly(s, s->mix.page_size);
 		memcpy(s->build, s->plain, len);
 		return len;
 	case SIZES_SMALL:
-		len = build(s, 1 + sim_below(s, 3), sim_below(s, 200));
+		records = 1 + sim_below(s, 3);
+		value_len = sim_below(s, 200);
 		break;
 	case SIZES_LARGE:
-		len = sim_one_in(s, 3) ? build(s, 1 + sim_below(s, 3), 8000 + sim_below(s, 30000))
-				       : build(s, 1 + sim_below(s, 4), sim_below(s, 1500));
+		records = 1 + sim_below(s, 3);
+		value_len = sim_one_in(s, 3) ? 8000 + sim_below(s, 30000) : sim_below(s, 1500);
 		break;
 	default:
-		len = build(s, 1 + sim_below(s, 10), sim_below(s, sim_one_in(s, 10) ? 8000 : 600));
+		records = 1 + sim_below(s, 10);
+		value_len = sim_below(s, sim_one_in(s, 10) ? 8000 : 600);
 		break;
 	}
+	len = build(s, records, value_len);
 	if (sim_below(s, 8) < s->mix.compressed) {
 		uint32_t n = batch_compress(s->plain, s->mix.codec, 0, s->build, BUILD_SIZE);
 		if (n > 0)

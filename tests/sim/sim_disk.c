@@ -434,11 +434,9 @@ static void disk_submit(struct io *io, struct io_op *op)
 	if (prng_below(&d->rng, 50) == 0)
 		t *= 20;
 	d->flights = grow(d->flights, d->flight_count, &d->flight_capacity, sizeof(*d->flights));
-	d->flights[d->flight_count++] = (struct flight){.op = op,
-		.node = n,
-		.due_us = d->now_us + t,
-		.seq = ++d->next_seq,
-		.mark = d->next_seq};
+	uint64_t seq = ++d->next_seq;
+	d->flights[d->flight_count++] = (struct flight){
+		.op = op, .node = n, .due_us = d->now_us + t, .seq = seq, .mark = seq};
 }
 
 static int64_t transfer_len(struct sim_disk *d, uint64_t len)
