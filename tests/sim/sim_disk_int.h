@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MR_TESTS_SIM_DISK_INT_H
+#define MR_TESTS_SIM_DISK_INT_H
+
+/* Private to sim_disk.c and sim_disk_node.c. */
+
+#include <stddef.h>
+
+#include "sim_disk.h"
+
+struct bytes {
+	uint8_t *p;
+	uint64_t size;
+	uint64_t capacity;
+};
+
+/* A change of a file that is not flushed. */
+struct change {
+	uint64_t seq;
+	bool resize; /* to `off` bytes; else a write */
+	uint64_t off, len;
+	uint8_t *data;
+};
+
+enum name_op { NAME_ADD, NAME_REMOVE, NAME_RENAME };
+
+struct node;
+
+struct entry {
+	char name[80];
+	struct node *node;
+};
+
+/* A change of a directory that is not flushed. */
+struct name_change {
+	enum name_op op;
+	struct entry entry;
+	char to[80];
+};
+
+struct entries {
+	struct entry *e;
+	uint32_t count, capacity;
+};
+
+struct node {
+	struct node *next; /* all nodes of the disk */
+	uint64_t id;
+	bool is_dir, marked;
+	uint32_t opened;
+	/* file */
+	struct bytes cur, dur;
+	struct change *changes;
+	uint32_t change_count, change_capacity;
+	/* directory */
+	struct entries now, durable;
+	struct name_change *names;
+	uint32_t name_count, name_capacity;
+};
+
+struct io_file {
+	struct node *node;
+	unsigned flags;
+};
+
+struct flight {
+	struct io_op *op;
+	struct node *node;
+	uint64_t due_us;
+	uint64_t seq;
+	uint64_t mark; /* flush: changes up to here */
+};
+
+struct sim_disk {
+	struct io io; /* first */
+	struct prng rng;
+	struct sim_disk_faults faults;
+	struct node *nodes, *root;
+	uint64_t next_id, next_seq;
+	uint64_t now_us;
+	struct flight *flights;
+	uint32_t flight_count, flight_capacity;
+	uint64_t stop_in;
+	bool stopped;
+	bool power_cut;
+	struct sim_disk_counts counts;
+	uint64_t hash;
+};
+
+/* An array of `count` elements with room for one more. */
+void *sd_grow(void *p, uint32_t count, uint32_t *capacity, size_t size);
+
+struct node *sd_node_new(struct sim_disk *d, bool is_dir);
+void sd_node_free(struct node *n);
+/* Frees what no name leads to. All files are closed. */
+void sd_sweep(struct sim_disk *d);
+
+/* Finds the directory that `path` stands in, and its last name; NULL when there is no such
+ * directory. */
+struct node *sd_walk(struct sim_disk *d, const char *path, char name[80]);
+/* What the path leads to, or NULL. */
+struct node *sd_lookup(struct sim_disk *d, const char *path);
+/* Index of the entry, or -1. */
+int sd_find(const struct entries *s, const char *name);
+/* Changes a name (volatile); makes all changes durable; settles which of them survive a crash. */
+void sd_dir_change(
+	struct node *dir, enum name_op op, const char *name, const char *to, struct node *node);
+void sd_dir_flush(struct node *n);
+void sd_dir_settle(struct sim_disk *d, struct node *n);
+
+/* Changes a file (volatile). */
+void sd_file_resize(struct sim_disk *d, struct node *n, uint64_t size);
+void sd_file_write(struct sim_disk *d, struct node *n, const void *p, uint64_t len, uint64_t off);
+/* A write that nobody has seen complete. */
+void sd_file_note_write(
+	struct sim_disk *d, struct node *n, const void *p, uint64_t len, uint64_t off);
+/* Makes all changes up to mark durable. */
+void sd_file_flush(struct node *n, uint64_t mark);
+/* Some of the changes survive, the rest is lost (3.). */
+void sd_file_settle(struct sim_disk *d, struct node *n);
+
+#endif
