@@ -74,7 +74,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void start(struct fixture *f)
+static void open_worker(struct fixture *f)
 {
 	char err[512] = "";
 	f->held = st_dirs_open(f->dirs, 1, err, sizeof(err));
@@ -93,6 +93,11 @@ static void start(struct fixture *f)
 	if (!f->worker)
 		fail_msg("%s", err);
 	st_set_waker(f->worker, 1, &f->waker);
+}
+
+static void start(struct fixture *f)
+{
+	open_worker(f);
 	assert_int_equal(st_worker_start(f->worker), 0);
 }
 
@@ -258,6 +263,27 @@ static void test_worker_log_can_be_deleted_and_made_again(void **state)
 	stop(f);
 }
 
+static void test_worker_takes_as_many_requests_as_an_asker_may_have(void **state)
+{
+	struct fixture *f = *state;
+	struct st_req *reqs = calloc(ST_ASKER_REQS, sizeof(*reqs));
+	open_worker(f);
+	for (uint32_t i = 0; i < ST_ASKER_REQS; i++) {
+		reqs[i].op = ST_OPEN;
+		reqs[i].open.topic[0] = 't';
+		reqs[i].open.topic_id.b[0] = 1;
+		reqs[i].open.partition = (int32_t)i;
+		assert_true(st_push(f->worker, 1, &reqs[i]));
+	}
+	assert_int_equal(st_worker_start(f->worker), 0);
+	st_notify(f->worker);
+	await(f, ST_ASKER_REQS);
+	for (uint32_t i = 0; i < ST_ASKER_REQS; i++)
+		assert_int_equal(reqs[i].err, ST_E_NOT_FOUND);
+	stop(f);
+	free(reqs);
+}
+
 static void test_worker_directory_in_use_is_refused_with_a_sentence(void **state)
 {
 	struct fixture *f = *state;
@@ -394,6 +420,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_worker_appends_of_many_logs_survive_clean_stop_without_scan),
 		T(test_worker_log_can_be_deleted_and_made_again),
+		T(test_worker_takes_as_many_requests_as_an_asker_may_have),
 		T(test_worker_directory_in_use_is_refused_with_a_sentence),
 		T(test_worker_directory_that_cannot_be_made_is_refused),
 		T(test_worker_says_what_to_do_when_io_uring_is_forbidden),
