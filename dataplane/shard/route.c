@@ -22,6 +22,14 @@ void shard_msg_free(struct shard *s, struct msg *m)
 	slab_put(&s->msgs, m);
 }
 
+/* What waits for its tail goes on by itself; what waits for blocks or requests is tried again each
+ * turn. */
+void route_note_stall(struct shard *s, const struct part *p)
+{
+	if (part_is_stalled(p) && p->state == PART_LEADER && !p->tail_loading)
+		s->memory_short = true;
+}
+
 /* Starts the operation in m here, for whoever asked. */
 static void route_start_local(struct shard *s, struct msg *m)
 {
@@ -32,8 +40,7 @@ static void route_start_local(struct shard *s, struct msg *m)
 		return;
 	}
 	part_start(&sp->part, &m->op, s->now_ms, &s->out);
-	if (part_is_stalled(&sp->part) && sp->part.state == PART_LEADER)
-		s->memory_short = true;
+	route_note_stall(s, &sp->part);
 }
 
 void route_op(struct shard *s, struct msg *m)

@@ -195,6 +195,8 @@ void route_cancel(struct shard *s, struct request *r, struct msg *wait);
 /* The end of an operation that is not out: gives its references back to whoever owns the blocks,
  * and frees m. */
 void route_retire(struct shard *s, struct msg *m);
+/* After a call into the partition: remembers that it could not go on for want of memory. */
+void route_note_stall(struct shard *s, const struct part *p);
 /* Carries out->store to the workers and out->done to whoever asked; until both are empty. */
 void route_drain(struct shard *s);
 void route_message(struct shard *s, struct msg *m);

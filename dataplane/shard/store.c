@@ -37,10 +37,13 @@ uint32_t store_collect(struct shard *s)
 		total += n;
 		for (uint32_t i = 0; i < n; i++) {
 			struct st_req *r = got[i];
-			if (r->op == ST_OPEN || r->op == ST_DELETE || r->op == ST_CLOSE)
+			if (r->op == ST_OPEN || r->op == ST_DELETE || r->op == ST_CLOSE) {
 				shard_topics_stored(s, r);
-			else
-				part_stored(r->user, r, s->now_ms, &s->out);
+				continue;
+			}
+			struct part *p = r->user;
+			part_stored(p, r, s->now_ms, &s->out);
+			route_note_stall(s, p);
 		}
 	}
 	return total;
