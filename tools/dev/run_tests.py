@@ -221,12 +221,8 @@ def part_sim(r, seed=None):
         return
     seeds = 2000 if r.full else 200
     r.run(f"sim {seeds} seeds", [millsim, "--seeds", str(seeds)], 900)
-    # The first seeds depend on nothing; these change with every commit, so that runs add up.
-    head = subprocess.run(["git", "-C", TOP, "rev-parse", "--short=7", "HEAD"], text=True,
-                          capture_output=True).stdout.strip()
-    if re.fullmatch(r"[0-9a-f]{7}", head):
-        r.run("sim seeds of this commit",
-              [millsim, "--first", str(1_000_000 + int(head, 16)), "--seeds", str(seeds // 4)], 600)
+    # The checkers and the planted bugs: a simulator that finds nothing proves nothing.
+    r.run("sim self-test", [millsim, "--selftest"], 300)
 
 
 def part_fuzz(r):
