@@ -321,12 +321,14 @@ void grp_loaded(struct grp_core *c, uint32_t partition, struct grp_now now)
 {
 	CHECK(partition < c->partitions && !c->loaded[partition]);
 	c->loaded[partition] = 1;
-	list_for_each (it, &c->groups) {
+	list_for_each_safe (it, &c->groups) {
 		struct grp *g = list_entry(it, struct grp, node);
 		if (g->partition != partition)
 			continue;
 		list_for_each (m, &g->members)
 			grp_session_restart(list_entry(m, struct grp_member, node), now);
+		if (!g->stored && g->offsets == 0)
+			grp_kill(g, KE_NONE, now); /* all that it had was dropped */
 	}
 }
 

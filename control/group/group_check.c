@@ -69,7 +69,10 @@ void grp_check_group(const struct grp *g)
 	CHECK(grp_get(g->core, g->id) == g);
 	CHECK(g->partition == grp_partition_of(g->id, g->core->partitions));
 	CHECK(g->generation >= 0);
-	CHECK((g->state == GRP_EMPTY) == list_empty(&g->members));
+	CHECK(g->state != GRP_EMPTY || list_empty(&g->members));
+	/* without members only while ids are pending that may still join */
+	CHECK(!list_empty(&g->members) || g->state == GRP_EMPTY ||
+		(g->state == GRP_PREPARING && !list_empty(&g->pending)));
 	CHECK(wheel_timer_armed(&g->join_timer.t) == (g->state == GRP_PREPARING));
 	CHECK(!wheel_timer_armed(&g->sync_timer.t) ||
 		((g->state == GRP_COMPLETING || g->state == GRP_STABLE) && g->unsynced > 0));
