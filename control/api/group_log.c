@@ -13,7 +13,7 @@
 #define LOADS_MAX 8u		/* partitions that are read at the same time */
 #define READ_BYTES (256u << 10) /* of one partition at a time */
 #define RETRY_NS NS_PER_S
-#define BATCH_BYTES (1u << 20) /* more than one write only while they fit into this */
+#define BATCH_BYTES (1u << 20) /* several writes share a batch up to this, or message.max.bytes */
 
 static void on_op(struct ctl *c, struct ctl_op *op);
 
@@ -181,10 +181,11 @@ static void on_start(struct offsets_part *p)
 /* Moves writes from the queue to the flight, as many as one batch takes; the bytes for it. */
 static size_t board(struct offsets_part *p)
 {
+	size_t limit = min_of((size_t)ctl_config(p->groups->c)->message_max_bytes, BATCH_BYTES);
 	size_t size = BATCH_HEADER_SIZE;
 	while (!list_empty(&p->queue)) {
 		struct grp_write *w = list_entry(list_front(&p->queue), struct grp_write, node);
-		if (!list_empty(&p->flying) && size + w->len > BATCH_BYTES)
+		if (!list_empty(&p->flying) && size + w->len > limit)
 			break;
 		size += w->len;
 		list_remove(&w->node);
