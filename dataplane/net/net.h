@@ -90,6 +90,7 @@ struct net_ops {
 	void (*close)(struct net *n, net_conn_t c, bool abort);
 	void (*stop_listening)(struct net *n);
 	void (*wait)(struct net *n, uint64_t now_ns, uint64_t until_ns);
+	void (*stop)(struct net *n);
 	void (*fini)(struct net *n);
 };
 
@@ -156,7 +157,16 @@ static inline void net_wait(struct net *n, uint64_t now_ns, uint64_t until_ns)
 {
 	n->ops->wait(n, now_ns, until_ns);
 }
-/* Closes everything and frees n. Cookies outstanding are not reported any more. */
+/*
+ * The last call of the shard's thread: closes everything. n, its waker and its metrics stay valid
+ * for others until net_fini. Cookies outstanding are not reported any more.
+ */
+static inline void net_stop(struct net *n)
+{
+	n->ops->stop(n);
+}
+/* Frees n; by the thread that made it, when nobody can notify its waker any more. Stops it first
+ * where no thread has run it. */
 static inline void net_fini(struct net *n)
 {
 	n->ops->fini(n);

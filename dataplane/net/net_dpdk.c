@@ -349,7 +349,7 @@ static void free_frames(struct dshard *s)
 	s->lent_count = s->spare_count = s->tx_count = 0;
 }
 
-static void dpdk_fini(struct net *n)
+static void dpdk_stop(struct net *n)
 {
 	struct dshard *s = shard_of(n);
 	if (s->stack) {
@@ -370,6 +370,13 @@ static void dpdk_fini(struct net *n)
 	s->started = s->registered = false;
 }
 
+/* The struct itself is the environment's (net_dpdk_close). */
+static void dpdk_fini(struct net *n)
+{
+	if (shard_of(n)->open)
+		dpdk_stop(n);
+}
+
 const struct net_ops net_dpdk_ops = {
 	.poll = dpdk_poll,
 	.send = dpdk_send,
@@ -379,5 +386,6 @@ const struct net_ops net_dpdk_ops = {
 	.close = dpdk_close,
 	.stop_listening = dpdk_stop_listening,
 	.wait = dpdk_wait,
+	.stop = dpdk_stop,
 	.fini = dpdk_fini,
 };

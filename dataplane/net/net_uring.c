@@ -670,7 +670,7 @@ static void drop_accepted(struct unet *n)
 	}
 }
 
-static void uring_fini(struct net *net)
+static void uring_stop(struct net *net)
 {
 	struct unet *n = unet_of(net);
 	if (n->enabled) {
@@ -686,7 +686,15 @@ static void uring_fini(struct net *net)
 		ring_enter(n);
 		drop_accepted(n);
 	}
-	unet_free(n);
+	n->enabled = false;
+	unet_stop(n);
+}
+
+static void uring_fini(struct net *net)
+{
+	if (unet_of(net)->ring_ready)
+		uring_stop(net);
+	unet_free(unet_of(net));
 }
 
 const struct net_ops net_uring_ops = {
@@ -698,5 +706,6 @@ const struct net_ops net_uring_ops = {
 	.close = uring_close,
 	.stop_listening = uring_stop_listening,
 	.wait = uring_wait,
+	.stop = uring_stop,
 	.fini = uring_fini,
 };

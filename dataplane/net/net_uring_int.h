@@ -143,6 +143,7 @@ static inline net_conn_t ucn_handle(const struct unet *n, const struct ucn *c)
 /* ---- net_uring_open.c ---- */
 
 /* Frees what unet_open made; n may be half made. */
+void unet_stop(struct unet *n);
 void unet_free(struct unet *n);
 
 /* ---- net_uring_send.c: the send queue ---- */

@@ -347,7 +347,7 @@ static void unmap(void *p, size_t size)
 		munmap(p, size);
 }
 
-void unet_free(struct unet *n)
+void unet_stop(struct unet *n)
 {
 	for (uint32_t i = 0; n->conns && i < n->max_conns; i++)
 		if (n->conns[i].fd >= 0)
@@ -358,13 +358,27 @@ void unet_free(struct unet *n)
 		(void)io_uring_unregister_buf_ring(&n->ring, UNET_BUF_GROUP);
 	if (n->ring_ready)
 		io_uring_queue_exit(&n->ring);
+	n->listen_fd = -1;
+	n->buf_ring_ready = n->ring_ready = false;
 	unmap(n->buf_ring, n->buf_ring_size);
 	unmap(n->buf_mem, (size_t)n->buf_count * n->buf_size);
 	unmap(n->queue_mem, n->queue_mem_size);
 	unmap(n->copy_mem, (size_t)UCN_COPY_COUNT * UCN_COPY_SIZE);
+	n->buf_ring = NULL;
+	n->buf_mem = NULL;
+	n->queue_mem = NULL;
+	n->copy_mem = NULL;
 	free(n->bufs);
 	free(n->lent);
 	free(n->conns);
+	n->bufs = NULL;
+	n->lent = NULL;
+	n->conns = NULL;
+}
+
+void unet_free(struct unet *n)
+{
+	unet_stop(n);
 	waker_fini(&n->net.waker);
 	free(n);
 }

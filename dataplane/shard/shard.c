@@ -80,8 +80,7 @@ void shard_destroy(struct shard *s)
 {
 	if (!s)
 		return;
-	if (!s->started && s->net)
-		net_fini(s->net);
+	net_fini(s->net);
 	shard_topics_fini(s);
 	slab_fini(&s->msgs);
 	slab_fini(&s->request_slab);
@@ -284,8 +283,8 @@ static void *shard_main(void *arg)
 		if (s->now_ns - idle_since >= s->cfg.spin_ns)
 			shard_sleep(s);
 	}
-	net_fini(s->net);
-	s->net = NULL;
+	/* Its waker and metrics stay: a worker may still be on its way out of waker_notify. */
+	net_stop(s->net);
 	return NULL;
 }
 

@@ -21,7 +21,7 @@ struct shard;
 struct shard_config {
 	uint16_t index;
 	struct mesh *mesh;	    /* borrowed */
-	struct net *net;	    /* taken: net_fini at the end of the shard's thread */
+	struct net *net;	    /* taken: net_fini by shard_destroy */
 	struct st_worker **workers; /* borrowed */
 	uint16_t worker_count;
 	uint8_t *log_memory; /* this shard's share of the log blocks (borrowed) */
@@ -68,7 +68,8 @@ struct shard *shard_create(const struct shard_config *cfg);
 int shard_start(struct shard *s);
 /* Waits for the thread, which ends after it has answered MSG_STOP. */
 void shard_join(struct shard *s);
-/* After shard_join (or when it was never started: then it also frees the net). */
+/* After shard_join, when no worker or other node runs any more that may wake it; or when it was
+ * never started. */
 void shard_destroy(struct shard *s);
 /* Any thread: for /metrics. */
 const struct shard_metrics *shard_metrics_of(const struct shard *s);

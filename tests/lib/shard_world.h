@@ -131,6 +131,10 @@ static void fnet_wait(struct net *n, uint64_t now_ns, uint64_t until_ns)
 {
 }
 
+static void fnet_end_all(struct net *n)
+{
+}
+
 static void fnet_fini(struct net *n)
 {
 	waker_fini(&n->waker);
@@ -145,6 +149,7 @@ static const struct net_ops fnet_ops = {
 	.close = fnet_close,
 	.stop_listening = fnet_stop,
 	.wait = fnet_wait,
+	.stop = fnet_end_all,
 	.fini = fnet_fini,
 };
 
