@@ -15,11 +15,12 @@
 #define FETCH_SESSION_FULL 0
 #define FETCH_SESSION_FINAL (-1)
 
-/* One partition of the request. */
+/* One partition of the request. A fetch outlives the image that it began with, so it keeps the
+ * topic's id, and looks the partition up at every use. */
 struct fetch_part {
 	const struct kp_fetch_request_partition *q;
 	struct kp_fetch_response_partition *out;
-	const struct image_partition *ip; /* NULL: refused */
+	struct uuid topic_id; /* zero: refused */
 	struct part_op *op;
 };
 
@@ -46,6 +47,27 @@ static uint32_t fetch_count(const struct kp_fetch_request *q)
 	return n;
 }
 
+static void fetch_refuse(struct fetch_state *st, struct fetch_part *p, int16_t error)
+{
+	p->topic_id = (struct uuid){0};
+	p->out->error_code = error;
+	st->error = true;
+}
+
+/* Where the partition is by the image of now; NULL, with the error in the answer, when it is gone.
+ */
+static const struct image_partition *fetch_find(
+	struct api_req *r, struct fetch_state *st, struct fetch_part *p)
+{
+	if (uuid_is_zero(&p->topic_id))
+		return NULL;
+	const struct image_topic *topic = image_topic_by_id(r->image, &p->topic_id);
+	const struct image_partition *ip = topic ? image_partition_at(topic, p->q->index) : NULL;
+	if (!ip)
+		fetch_refuse(st, p, KE_UNKNOWN_TOPIC_OR_PARTITION);
+	return ip;
+}
+
 static bool fetch_layout_topic(struct api_req *r, struct fetch_state *st, int32_t i, uint32_t *n)
 {
 	const struct kp_fetch_request_topic *q = &st->req.topics[i];
@@ -66,12 +88,12 @@ static bool fetch_layout_topic(struct api_req *r, struct fetch_state *st, int32_
 		p->out = &t->partitions[j];
 		kp_default_fetch_response_partition(p->out);
 		p->out->index = p->q->index;
-		p->ip = topic ? image_partition_at(topic, p->q->index) : NULL;
-		if (!p->ip) {
-			p->out->error_code = by_id && !topic ? KE_UNKNOWN_TOPIC_ID
-							     : KE_UNKNOWN_TOPIC_OR_PARTITION;
-			st->error = true;
-		}
+		if (topic && image_partition_at(topic, p->q->index))
+			p->topic_id = topic->id;
+		else
+			fetch_refuse(st, p,
+				by_id && !topic ? KE_UNKNOWN_TOPIC_ID
+						: KE_UNKNOWN_TOPIC_OR_PARTITION);
 	}
 	return true;
 }
@@ -106,13 +128,14 @@ static bool fetch_ask_group(struct api_req *r, struct fetch_state *st)
 	st->group = st->next;
 	for (; st->next < st->part_count; st->next++) {
 		struct fetch_part *p = &st->parts[st->next];
-		if (!p->ip)
+		const struct image_partition *ip = fetch_find(r, st, p);
+		if (!ip)
 			continue;
 		uint32_t limit = fetch_part_limit(r, p);
 		if (asked && limit > left)
 			return true;
 		limit = min_of(limit, left);
-		p->op = api_op(r, PART_FETCH, p->ip);
+		p->op = api_op(r, PART_FETCH, ip);
 		if (!p->op) {
 			p->out->error_code = KE_KAFKA_STORAGE_ERROR;
 			st->error = true;
@@ -178,9 +201,10 @@ static enum api_step fetch_wait(struct api_req *r, struct fetch_state *st)
 	fetch_drop(r, st);
 	for (uint32_t i = 0; i < st->part_count; i++) {
 		struct fetch_part *p = &st->parts[i];
-		if (!p->ip)
-			continue;
-		p->op = api_op(r, PART_WAIT, p->ip);
+		const struct image_partition *ip = fetch_find(r, st, p);
+		if (!ip)
+			continue; /* the next round says so */
+		p->op = api_op(r, PART_WAIT, ip);
 		if (!p->op)
 			break; /* the others, and the deadline, will do */
 		p->op->wait.offset = p->out->high_watermark;
