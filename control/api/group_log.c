@@ -61,7 +61,7 @@ static void on_retry(struct ctl *c, struct ctl_timer *timer)
 static void load_failed(struct offsets_part *p, int16_t error)
 {
 	struct groups *g = p->groups;
-	if (!p->failed)
+	if (!p->failed && !g->draining)
 		log_error("groups", "%s-%u cannot be read: %s; its groups wait for it",
 			TOPIC_OFFSETS, p->index, ke_name(error));
 	p->failed = true;

@@ -46,6 +46,9 @@ struct env {
 	struct msg *part_op;  /* last one that a shard received */
 	uint16_t part_op_at;
 	bool hold_ops;
+	/* What a shard does with operations and releases; NULL: it is not the leader. */
+	void (*on_op)(struct env *e, uint16_t shard, struct msg *m);
+	void *on_op_arg;
 	unsigned stops;
 	bool unclean;
 };
@@ -125,6 +128,10 @@ static inline void shard_question(struct env *e, uint16_t i, struct msg *m)
 		mesh_answer(&e->shard[i], m);
 		return;
 	case MSG_PART_OP:
+		if (e->on_op) {
+			e->on_op(e, i, m);
+			return;
+		}
 		e->part_op = m;
 		e->part_op_at = i;
 		if (e->hold_ops)
@@ -133,6 +140,10 @@ static inline void shard_question(struct env *e, uint16_t i, struct msg *m)
 		mesh_answer(&e->shard[i], m);
 		return;
 	case MSG_RELEASE:
+		if (e->on_op) {
+			e->on_op(e, i, m);
+			return;
+		}
 		mesh_answer(&e->shard[i], m);
 		return;
 	default:
