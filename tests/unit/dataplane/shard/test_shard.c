@@ -113,6 +113,27 @@ static void test_a_fetch_waits_for_data_and_gets_it(void **state)
 	assert_true(expect_fetched(w, 1, 9) > 0);
 }
 
+static void test_a_waiting_fetch_outlives_the_image_it_began_with(void **state)
+{
+	struct world *w = *state;
+	uint8_t f[8192];
+	struct rd body;
+	connect_client(w, 1);
+	connect_client(w, 2);
+	uint32_t n = fetch_frame(f, sizeof(f), 9, 1, 10000);
+	receive(w, 1, f, n);
+	turn(w, 3);
+	struct image *old = w->image;
+	w->image = world_image();
+	world_serve(w);
+	image_free(old);
+	assert_int_equal(next_response(w, 1, &body), -1);
+	n = produce_frame(f, sizeof(f), 1, 1, "news");
+	receive(w, 2, f, n);
+	turn(w, 5);
+	assert_true(expect_fetched(w, 1, 9) > 0);
+}
+
 static void test_a_fetch_without_data_is_answered_empty_at_its_deadline(void **state)
 {
 	struct world *w = *state;
@@ -305,6 +326,7 @@ int main(void)
 		T(test_pipelined_produces_are_answered_in_order_whatever_order_they_finish_in),
 		T(test_another_api_waits_for_the_produces_before_it),
 		T(test_a_fetch_waits_for_data_and_gets_it),
+		T(test_a_waiting_fetch_outlives_the_image_it_began_with),
 		T(test_a_fetch_without_data_is_answered_empty_at_its_deadline),
 		T(test_a_connection_that_dies_with_work_under_way_leaves_nothing_behind),
 		T(test_fetched_blocks_stay_pinned_until_the_transport_has_sent_them),
