@@ -57,7 +57,7 @@ class Test:
         sys.stdout.flush()
 
 
-def ends_with(path, lines=25):
+def ends_with(path, lines=100):
     try:
         with open(path, encoding="utf-8", errors="replace") as f:
             return f.read().splitlines()[-lines:]

@@ -156,7 +156,7 @@ class AfXdp(Dpdk):
 
     def wire(self, t):
         self.space = Namespace(t, "c")
-        veth(self.broker_space, "mrb", self.space, "mrc", self.queues)
+        veth(self.broker_space, "mrb", self.space, "mrc")  # one queue: the driver cannot take more of a veth
         self.space.ip("addr", "add", f"{CLIENT_IP}/24", "dev", "mrc")
         return "af_xdp:mrb"
 
