@@ -46,7 +46,7 @@ static void assignment_for(char out[128], int32_t generation, const char *id)
 	if ((h + (unsigned)generation) % 7 == 0)
 		out[0] = 0;
 	else
-		snprintf(out, 128, "%d/%s", generation, id);
+		snprintf(out, 128, "%d/%.100s", generation, id);
 }
 
 /* A generation has one leader. (A static leader may get another id.) */
