@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fetches that wait while the metadata image changes under them. The image that they began with is
- * freed, as control does once every shard serves by the next one.
+ * A fetch that waits while its topic is deleted. The image that it began with is freed, as control
+ * does once every shard serves by the next one.
  */
 #include "lib/shard_world.h"
 
@@ -24,22 +24,6 @@ static struct image *image_without_topics(void)
 		.brokers = &broker,
 		.broker_count = 1};
 	return image_build(&src);
-}
-
-static void test_a_waiting_fetch_gets_its_data_by_a_newer_image(void **state)
-{
-	struct world *w = *state;
-	uint8_t f[8192], g[8192];
-	struct rd body;
-	connect_client(w, 1);
-	connect_client(w, 2);
-	receive(w, 1, f, fetch_frame(f, sizeof(f), 9, 1, 10000));
-	turn(w, 5);
-	assert_int_equal(next_response(w, 1, &body), -1);
-	serve_next(w, world_image());
-	receive(w, 2, g, produce_frame(g, sizeof(g), 1, 1, "news"));
-	turn(w, 5);
-	assert_true(expect_fetched(w, 1, 9) > 0);
 }
 
 static void test_a_waiting_fetch_is_told_that_its_topic_is_gone(void **state)
@@ -65,8 +49,6 @@ static void test_a_waiting_fetch_is_told_that_its_topic_is_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_a_waiting_fetch_gets_its_data_by_a_newer_image,
-			world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_a_waiting_fetch_is_told_that_its_topic_is_gone,
 			world_setup, world_teardown),
 	};
