@@ -264,6 +264,7 @@ static int dpdk_send(
 {
 	struct dshard *s = shard_of(n);
 	struct dcn *c = conn_of(s, h);
+	CHECK(count <= DPDK_SEND_QUEUE);
 	if (!c || c->state != DCN_OPEN)
 		return -ENOTCONN;
 	int err = cookie ? ipstack_send(s->stack, s->now_ns, c->ip, iov, count, cookie)

@@ -252,6 +252,8 @@ static void build_args(struct net_dpdk *d, struct args *a, uint32_t mib, int cpu
 	arg(a, "millrace");
 	arg(a, "--lcores=0@%d", cpu);
 	arg(a, "--no-telemetry");
+	/* Of a folder that EAL makes below /run/dpdk and in which nothing is put. */
+	arg(a, "--file-prefix=millrace");
 	arg(a, "-m");
 	arg(a, "%u", mib);
 	if (d->huge) {
@@ -260,7 +262,6 @@ static void build_args(struct net_dpdk *d, struct args *a, uint32_t mib, int cpu
 		/* --in-memory is refused together with --no-huge. */
 		arg(a, "--no-huge");
 		arg(a, "--no-shconf");
-		arg(a, "--file-prefix=millrace-%d", (int)getpid());
 	}
 	if (d->spec.kind == DPORT_PCI) {
 		arg(a, "-a");
@@ -295,7 +296,12 @@ int dpdk_eal_open(struct net_dpdk *d, char *err, size_t err_size)
 
 void dpdk_eal_close(struct net_dpdk *d)
 {
-	if (d->eal_up)
+	/*
+	 * memif ends its control channel on EAL's interrupt thread, and rte_eal_cleanup takes the
+	 * memory away without waiting for it. The process is about to end: nothing of EAL outlives
+	 * it.
+	 */
+	if (d->eal_up && d->spec.kind != DPORT_MEMIF)
 		(void)rte_eal_cleanup();
 	d->eal_up = false;
 }

@@ -2,6 +2,8 @@
 #ifndef MR_NET_NET_DPDK_INT_H
 #define MR_NET_NET_DPDK_INT_H
 
+#include <signal.h>
+
 #include <rte_config.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -28,6 +30,7 @@
 #define DPDK_RX_TURN 128u	/* frames that a shard takes in per net_poll */
 #define DPDK_TX_TURN 8u		/* bursts that a shard sends per net_flush */
 #define DPDK_FORWARD_RING 1024u /* frames on their way from one shard to another */
+#define DPDK_SEND_QUEUE 4096u	/* net_iov entries that one connection may have queued */
 #define DPDK_COPY_SIZE 512u	/* bytes that a net_send without a cookie may have */
 #define DPDK_COPY_COUNT 1024u
 #define DPDK_NONE UINT32_MAX
@@ -153,6 +156,9 @@ int dport_parse(const char *text, struct dport_spec *spec, char *err, size_t err
 size_t dport_pool_bytes(const struct dport_spec *spec, bool huge);
 int dport_open(struct net_dpdk *d, char *err, size_t err_size);
 void dport_close(struct net_dpdk *d);
+/* Adds the tap driver's signals to those that the main thread and the threads it will make block.
+ */
+void dport_signals(const struct net_dpdk *d, sigset_t *blocked);
 
 /* ---- net_dpdk_check.c ---- */
 

@@ -5,6 +5,8 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/ip.h"
 #include "net/net_dpdk_int.h"
 
 /* ---- configuration ---- */
@@ -45,6 +48,11 @@ static int parse_address(struct net_dpdk *d, char *err, size_t err_size)
 	if (parse_ip(host, &d->ip) != 0)
 		return dpdk_fault(
 			err, err_size, "dpdk.address=%s: '%s' is not an IPv4 address", text, host);
+	uint32_t host_bits = UINT32_MAX >> prefix;
+	if (!ip_is_host(d->ip) ||
+		(prefix < 31 && ((d->ip & host_bits) == 0 || (d->ip & host_bits) == host_bits)))
+		return dpdk_fault(err, err_size,
+			"dpdk.address=%s cannot be the address of one machine", text);
 	d->prefix_len = (uint8_t)prefix;
 	if (d->cfg.gateway[0] && parse_ip(d->cfg.gateway, &d->gateway) != 0)
 		return dpdk_fault(
@@ -152,10 +160,16 @@ struct net_dpdk *net_dpdk_open(const struct net_dpdk_config *cfg, char *err, siz
 	d->steer_key = siphash_key_of(d->secret + 16);
 	if (make_shards(d, err, err_size) != 0)
 		goto fail;
+	/* DPDK's own threads are made here: the process's signals are not theirs to take. */
+	sigset_t all, old;
+	sigfillset(&all);
+	CHECK(pthread_sigmask(SIG_SETMASK, &all, &old) == 0);
 	int rc = dpdk_eal_open(d, err, err_size);
 	if (rc == 0)
 		rc = dport_open(d, err, err_size);
 	dpdk_log_end(d);
+	dport_signals(d, &old);
+	CHECK(pthread_sigmask(SIG_SETMASK, &old, NULL) == 0);
 	if (rc == 0)
 		return d;
 fail:
@@ -194,7 +208,8 @@ static struct ipstack *make_stack(struct net_dpdk *d, uint64_t now_ns)
 	cfg.tso_max_bytes = 0;
 	cfg.max_conns = d->cfg.max_conns;
 	cfg.rx_burst = DPDK_RX_TURN;
-	cfg.send_slots = max_of(cfg.send_slots, d->cfg.max_conns * 8);
+	cfg.send_slots_per_conn = DPDK_SEND_QUEUE;
+	cfg.send_slots = max_of(cfg.send_slots, d->cfg.max_conns * 32);
 	return ipstack_create(&cfg, now_ns);
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_dev.h>
@@ -38,6 +39,7 @@
 #define POOL_CACHE 256u
 #define WIRE_FRAMES 4096u
 #define FDS_MAX 1024
+#define MEMIF_DRAIN_NS 50000000
 
 static const struct {
 	const char *prefix;
@@ -456,16 +458,13 @@ static int read_addresses(struct net_dpdk *d, char *err, size_t err_size)
  * interrupted by it. Threads made from here on block it; the shards' threads let it in. When too
  * many are pending the kernel sends SIGIO instead, which would end the process.
  */
-static void block_signals(const struct net_dpdk *d)
+void dport_signals(const struct net_dpdk *d, sigset_t *blocked)
 {
-	sigset_t set;
 	struct sigaction sa;
 	if (d->spec.kind != DPORT_TAP)
 		return;
-	sigemptyset(&set);
 	for (int s = SIGRTMIN; s <= SIGRTMAX; s++)
-		sigaddset(&set, s);
-	CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+		sigaddset(blocked, s);
 	if (sigaction(SIGIO, NULL, &sa) == 0 && sa.sa_handler == SIG_DFL) {
 		sa.sa_handler = SIG_IGN;
 		(void)sigaction(SIGIO, &sa, NULL);
@@ -497,7 +496,6 @@ int dport_open(struct net_dpdk *d, char *err, size_t err_size)
 	list_fds(&before);
 	for (uint32_t q = 0; q < DPDK_SHARDS_MAX; q++)
 		d->queue_fd[q] = -1;
-	block_signals(d);
 	if (probe(d, err, err_size) != 0)
 		return -1;
 	d->port_probed = true;
@@ -517,6 +515,10 @@ int dport_open(struct net_dpdk *d, char *err, size_t err_size)
 
 void dport_close(struct net_dpdk *d)
 {
+	const struct timespec memif_drain = {.tv_nsec = MEMIF_DRAIN_NS};
+	/* A memif's peer reads our last frames only as long as we are there. */
+	if (d->port_started && d->spec.kind == DPORT_MEMIF)
+		nanosleep(&memif_drain, NULL);
 	if (d->port_started)
 		(void)rte_eth_dev_stop(d->port);
 	if (d->port_probed)

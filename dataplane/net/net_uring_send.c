@@ -56,10 +56,23 @@ static int queue_copy(struct unet *n, struct ucn *c, const struct net_iov *iov, 
 	return 0;
 }
 
+/*
+ * An empty queue starts again at the front of its memory, so that a connection that never queues
+ * much touches one page of it, not all in turn.
+ */
+static void queue_rewind(struct ucn *c)
+{
+	if (c->msg_head != c->msg_tail || c->iov_head != c->iov_tail || c->send_armed)
+		return;
+	c->iov_head = c->iov_tail = 0;
+	c->msg_head = c->msg_done = c->msg_tail = 0;
+}
+
 int ucn_queue(
 	struct unet *n, struct ucn *c, const struct net_iov *iov, uint32_t count, uint64_t cookie)
 {
 	CHECK(count <= n->queue);
+	queue_rewind(c);
 	if (c->msg_tail - c->msg_head == n->queue)
 		return -ENOBUFS;
 	if (cookie == 0) {

@@ -53,16 +53,8 @@ struct echo {
 	uint32_t free[SLOTS];
 	uint32_t free_count;
 	uint64_t bytes, accepted, closed;
-	volatile int *stop;
+	int *stop; /* set by main; accessed atomically */
 };
-
-static volatile int stop_all;
-static volatile int *stop_flag = &stop_all;
-
-static void on_signal(int sig)
-{
-	*stop_flag = 1;
-}
 
 static void set_paused(struct echo *e, struct session *s, bool on)
 {
@@ -181,12 +173,17 @@ static void resume_resting(struct echo *e)
 		set_paused(e, list_entry(it, struct session, node), false);
 }
 
+static bool stopped(const struct echo *e)
+{
+	return __atomic_load_n(e->stop, __ATOMIC_SEQ_CST) != 0;
+}
+
 static void *run(void *arg)
 {
 	struct echo *e = arg;
 	struct net_event ev[EVENTS];
 	uint32_t idle = 0;
-	while (!*e->stop) {
+	while (!stopped(e)) {
 		uint64_t now = clock_mono_ns();
 		resume_resting(e);
 		uint32_t n = net_poll(e->net, now, ev, EVENTS);
@@ -200,16 +197,16 @@ static void *run(void *arg)
 			continue;
 		now = clock_mono_ns();
 		waker_arm(&e->net->waker);
-		if (!*e->stop)
+		if (!stopped(e))
 			net_wait(e->net, now, UINT64_MAX);
 		waker_disarm(&e->net->waker);
 	}
 	return NULL;
 }
 
-static void echo_init(struct echo *e, struct net *net)
+static void echo_init(struct echo *e, struct net *net, int *stop)
 {
-	*e = (struct echo){.net = net, .stop = stop_flag};
+	*e = (struct echo){.net = net, .stop = stop};
 	list_init(&e->all);
 	list_init(&e->waiting);
 	list_init(&e->resting);
@@ -294,11 +291,17 @@ int main(int argc, char **argv)
 	uint32_t shards = argc > shards_arg ? (uint32_t)(int)strtol(argv[shards_arg], NULL, 10) : 1;
 	struct net_dpdk *d = NULL;
 	char err[512] = "";
+	sigset_t set;
+	int stop = 0;
 	if ((!kernel && !dpdk) || shards < 1 || shards > SHARDS_MAX) {
 		fprintf(stderr, "usage: net_echo kernel PORT [SHARDS] | "
 				"net_echo dpdk PORTSPEC ADDRESS/LEN PORT [SHARDS [HUGEPAGES]]\n");
 		return 2;
 	}
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (dpdk && !(d = open_dpdk(argc, argv, shards)))
 		return 1;
 	for (uint32_t i = 0; i < shards; i++) {
@@ -308,22 +311,15 @@ int main(int argc, char **argv)
 			fprintf(stderr, "net_echo: %s\n", err);
 			return 1;
 		}
-		echo_init(&e[i], net);
+		echo_init(&e[i], net, &stop);
 	}
-	sigset_t set, old;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	pthread_sigmask(SIG_BLOCK, &set, &old);
 	for (uint32_t i = 0; i < shards; i++)
 		CHECK(pthread_create(&e[i].thread, NULL, run, &e[i]) == 0);
-	struct sigaction sa = {.sa_handler = on_signal};
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGINT, &sa, NULL);
 	printf("ready\n");
 	fflush(stdout);
-	while (!stop_all)
-		sigsuspend(&old);
+	int got;
+	sigwait(&set, &got);
+	__atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < shards; i++)
 		waker_notify(&e[i].net->waker);
 	for (uint32_t i = 0; i < shards; i++)

@@ -201,7 +201,7 @@ class Memif(Dpdk):
 
     def wire_started(self):
         cmd = ["dpdk-testpmd", "--no-huge", "-m", "256", "--no-shconf", "--no-pci", "--no-telemetry", "--iova-mode=va",
-               "-l", "0,1", f"--file-prefix=mrtest-{os.getpid()}",
+               "-l", "0,1", "--file-prefix=mrtest",
                f"--vdev=net_memif0,role=client,id=0,socket-abstract=no,socket={self.socket}",
                f"--vdev=net_tap0,iface={self.interface}", "--", "--forward-mode=io", "--auto-start",
                "--total-num-mbufs=16384", "--stats-period=3600"]

@@ -581,6 +581,10 @@ static void test_a_refused_configuration_says_what_is_wrong(void **state)
 			"dpdk.address=10.0.0.1/33: give an IPv4 address and the length of its "
 			"network, for example "
 			"10.0.0.2/24"},
+		{"tap:x", "10.0.0.0/24", "",
+			"dpdk.address=10.0.0.0/24 cannot be the address of one machine"},
+		{"tap:x", "224.0.0.1/24", "",
+			"dpdk.address=224.0.0.1/24 cannot be the address of one machine"},
 		{"tap:x", "10.0.0/24", "",
 			"dpdk.address=10.0.0/24: '10.0.0' is not an IPv4 address"},
 		{"tap:x", "10.0.0.1/24", "10.0.1.1",
