@@ -265,7 +265,8 @@ def part_scripts(r, part):
 
 # Scripts that run once more, in a full run, against the broker built with a sanitizer.
 SANITIZED = {
-    "asan": ("clients/test_real_input_kernel.py", "clients/test_topics.py", "net/test_hostile_kernel.py",
+    "asan": ("clients/test_real_input_kernel.py", "clients/test_topics.py", "clients/test_group_kcat.py",
+             "net/test_hostile_kernel.py", "net/test_hostile_tap.py", "net/test_multi_shard.py",
              "system/test_kill9.py", "system/test_stop.py"),
     "tsan": ("clients/test_topics.py", "net/test_multi_shard.py", "system/test_stop.py"),
 }
