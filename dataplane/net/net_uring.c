@@ -531,7 +531,7 @@ static uint32_t uring_poll(struct net *net, uint64_t now_ns, struct net_event *e
 	n->ev = ev;
 	/* Fewer than the ring's entries: so it is not entered while completions are reaped, and a
 	   new connection's data cannot come before the caller's net_set_user. */
-	n->ev_max = min_of(max, UNET_SQ_ENTRIES / 2);
+	n->ev_max = min_of(max, n->events_max);
 	n->ev_count = 0;
 	recycle(n);
 	if (!n->wake_armed)

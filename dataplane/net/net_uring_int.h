@@ -92,7 +92,7 @@ struct unet {
 	bool recv_limited; /* the kernel can bound a multishot receive; else receives are one-shot
 			    */
 	bool buf_ring_ready;
-	unsigned ring_flags;
+	uint32_t events_max; /* of one net_poll; less than the ring's entries */
 
 	int listen_fd;
 	uint16_t port;

@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "net/net_uring_int.h"
 
+#define SQ_ENTRIES_LEAST 64u
 #define CQ_ENTRIES_MIN 8192u
 #define CQ_ENTRIES_MAX 65536u
 #define LISTEN_BACKLOG 4096
@@ -237,18 +238,17 @@ static int ring_fault(int err, struct fault *f)
 		f, "cannot set up io_uring: %s; the kernel must be 6.0 or newer", strerror(err));
 }
 
-/* Completions wait for us, so that no system call of the shard is interrupted; older kernels get
- * less. */
-static int open_ring(struct unet *n, struct fault *f)
+/*
+ * Completions wait for us, so that no system call of the shard is interrupted; older kernels get
+ * less. 0 or -errno.
+ */
+static int try_ring(struct unet *n, uint32_t sqs, uint32_t cqs)
 {
 	static const unsigned tries[] = {
 		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		0,
 	};
-	uint32_t cqs = CQ_ENTRIES_MIN;
-	while (cqs < CQ_ENTRIES_MAX && cqs < n->max_conns * 2)
-		cqs *= 2;
 	int err = -EINVAL;
 	for (size_t i = 0; err == -EINVAL && i < array_size(tries); i++) {
 		struct io_uring_params p = {
@@ -256,11 +256,30 @@ static int open_ring(struct unet *n, struct fault *f)
 				 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP,
 			.cq_entries = cqs,
 		};
-		err = io_uring_queue_init_params(UNET_SQ_ENTRIES, &n->ring, &p);
+		err = io_uring_queue_init_params(sqs, &n->ring, &p);
+	}
+	return err;
+}
+
+/*
+ * The ring counts as locked memory. Where little of that is allowed, a smaller one does, with more
+ * system calls: the kernel keeps completions that find no room.
+ */
+static int open_ring(struct unet *n, struct fault *f)
+{
+	uint32_t sqs = UNET_SQ_ENTRIES, cqs = CQ_ENTRIES_MIN;
+	while (cqs < CQ_ENTRIES_MAX && cqs < n->max_conns * 2)
+		cqs *= 2;
+	int err = try_ring(n, sqs, cqs);
+	while (err == -ENOMEM && sqs > SQ_ENTRIES_LEAST) {
+		sqs /= 4;
+		cqs = sqs * 4;
+		err = try_ring(n, sqs, cqs);
 	}
 	if (err)
 		return ring_fault(-err, f);
 	n->ring_ready = true;
+	n->events_max = sqs / 2;
 	return 0;
 }
 
