@@ -40,6 +40,7 @@ static void test_from_version_4_a_new_member_has_to_come_back_with_its_id(void *
 {
 	struct env *e = *state;
 	struct client *a = client_new(e, "a"), *old = client_new(e, "old");
+	a->version = 4;
 	join(e, a);
 	expect(e, "a join: MEMBER_ID_REQUIRED\n");
 	assert_string_equal(a->id, "a-00000000-0000-4000-8000-000000000000");
@@ -59,6 +60,23 @@ static void test_an_id_that_nobody_comes_back_with_is_forgotten(void **state)
 	pass_ms(e, a->session_ms + 2);
 	join(e, a);
 	expect(e, "a join: MEMBER_ID_REQUIRED\na join: UNKNOWN_MEMBER_ID\n");
+}
+
+static void test_a_join_phase_waits_for_ids_that_were_given_out(void **state)
+{
+	struct env *e = *state;
+	struct client *a, *b, *c, *d = client_new(e, "d"), *f = client_new(e, "f");
+	form(e, &a, &b, &c);
+	join(e, d);
+	join(e, f);
+	leave(e, b);
+	join(e, a);
+	join(e, c);
+	expect(e, "d join: MEMBER_ID_REQUIRED\nf join: MEMBER_ID_REQUIRED\nb leave: NONE\n");
+	leave(e, f); /* will not come */
+	join(e, d);
+	expect(e, "f leave: NONE\na joined 2 range leader a of a=a c=c d=d\n"
+		  "c joined 2 range leader a\nd joined 2 range leader a\n");
 }
 
 static void test_a_new_group_waits_longer_while_members_keep_coming(void **state)
@@ -667,6 +685,7 @@ int main(void)
 		group_test(test_three_members_join_and_the_leader_assigns),
 		group_test(test_from_version_4_a_new_member_has_to_come_back_with_its_id),
 		group_test(test_an_id_that_nobody_comes_back_with_is_forgotten),
+		group_test(test_a_join_phase_waits_for_ids_that_were_given_out),
 		group_test(test_a_new_group_waits_longer_while_members_keep_coming),
 		group_test(test_a_silent_member_is_replaced_after_its_session_timeout),
 		group_test(test_a_member_that_leaves_makes_the_others_join_again),

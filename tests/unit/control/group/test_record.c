@@ -165,6 +165,23 @@ static void test_older_versions_of_values_are_read(void **state)
 	assert_int_equal(m.instance.len, -1);
 }
 
+static void test_version_2_of_a_group_has_a_time_but_no_instances(void **state)
+{
+	static const uint8_t group2[] = {0, 2, 0, 1, 'c', 0, 0, 0, 4, 0, 1, 'p', 0, 1, 'm', 0, 0, 0,
+		0, 0, 0, 0, 77, 0, 0, 0, 1, 0, 1, 'm', 0, 1, 'c', 0, 1, 'h', 0, 0, 0, 55, 0, 0, 0,
+		99, 0, 0, 0, 0, 0, 0, 0, 1, 'z'};
+	struct rec_group g;
+	struct rec_member m;
+	assert_true(rec_group_read(bytes(group2, sizeof(group2)), &g));
+	assert_int_equal(g.state_ms, 77);
+	assert_true(rec_member_next(&g, &m));
+	assert_int_equal(m.instance.len, -1);
+	assert_true(kstr_equal(m.client_host, str("h")));
+	assert_int_equal(m.rebalance_ms, 55);
+	assert_int_equal(m.session_ms, 99);
+	assert_int_equal(m.assignment.len, 1);
+}
+
 static void test_keys_of_other_group_types_are_known_to_be_unknown(void **state)
 {
 	static const uint8_t consumer_group[] = {0, 3, 0, 1, 'g'};
@@ -242,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_an_offset_with_a_time_to_expire_at_is_written_as_value_1),
 		cmocka_unit_test(test_a_group_is_written_as_key_2_and_value_3),
 		cmocka_unit_test(test_older_versions_of_values_are_read),
+		cmocka_unit_test(test_version_2_of_a_group_has_a_time_but_no_instances),
 		cmocka_unit_test(test_keys_of_other_group_types_are_known_to_be_unknown),
 		cmocka_unit_test(test_a_cut_record_is_refused),
 		cmocka_unit_test(test_damaged_records_do_no_harm),
