@@ -13,12 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "net/net_uring_int.h"
 
 #define SQ_ENTRIES_LEAST 64u
+#define RING_RETRIES 50u
+#define RING_RETRY_NS 10000000
 #define CQ_ENTRIES_MIN 8192u
 #define CQ_ENTRIES_MAX 65536u
 #define LISTEN_BACKLOG 4096
@@ -261,6 +264,14 @@ static int try_ring(struct unet *n, uint32_t sqs, uint32_t cqs)
 	return err;
 }
 
+/* What a ring of the same user that has just ended had locked is given back a little later. */
+static bool may_retry(unsigned tried)
+{
+	const struct timespec pause = {.tv_nsec = RING_RETRY_NS};
+	nanosleep(&pause, NULL);
+	return tried < RING_RETRIES;
+}
+
 /*
  * The ring counts as locked memory. Where little of that is allowed, a smaller one does, with more
  * system calls: the kernel keeps completions that find no room.
@@ -274,6 +285,13 @@ static int open_ring(struct unet *n, struct fault *f)
 	while (err == -ENOMEM && sqs > SQ_ENTRIES_LEAST) {
 		sqs /= 4;
 		cqs = sqs * 4;
+		err = try_ring(n, sqs, cqs);
+	}
+	/* What a process of the same user that has just ended had locked is given back a little
+	 * later. */
+	const struct timespec pause = {.tv_nsec = RING_RETRY_NS};
+	for (unsigned i = 0; err == -ENOMEM && i < RING_RETRIES; i++) {
+		nanosleep(&pause, NULL);
 		err = try_ring(n, sqs, cqs);
 	}
 	if (err)
@@ -313,6 +331,8 @@ static int open_buffers(struct unet *n, const struct net_uring_config *cfg, stru
 		.bgid = UNET_BUF_GROUP,
 	};
 	int err = io_uring_register_buf_ring(&n->ring, &reg, 0);
+	for (unsigned i = 0; err == -ENOMEM && may_retry(i); i++)
+		err = io_uring_register_buf_ring(&n->ring, &reg, 0);
 	if (err == -ENOMEM)
 		return ring_fault(ENOMEM, f);
 	if (err)
