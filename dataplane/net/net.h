@@ -115,8 +115,8 @@ static inline uint32_t net_poll(struct net *n, uint64_t now_ns, struct net_event
  * bytes are borrowed until NET_EV_SENT with this cookie. 0; -ENOTCONN when c is gone (no
  * NET_EV_SENT will follow); -ENOBUFS when the connection's send queue is full: try again after a
  * NET_EV_SENT. Cookies are the caller's and need not be unique. Cookie 0 asks for no NET_EV_SENT:
- * then the bytes are copied before return (count of bytes at most 512; for tiny answers). There must
- * be at least one byte, and no more entries than a send queue has at all (dpdk: 4,096).
+ * then the bytes are copied before return (count of bytes at most 512; for tiny answers). There
+ * must be at least one byte, and no more entries than a send queue has at all (dpdk: 4,096).
  */
 static inline int net_send(
 	struct net *n, net_conn_t c, const struct net_iov *iov, uint32_t count, uint64_t cookie)

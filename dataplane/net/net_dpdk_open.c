@@ -182,8 +182,29 @@ uint8_t *net_dpdk_log_memory(struct net_dpdk *d)
 	return d->log_mem;
 }
 
+/*
+ * Frames of shards without a queue whose carrier had stopped before them: the resets of their
+ * connections, which their peers would miss. Every shard's thread has ended.
+ */
+static void send_forwarded(struct net_dpdk *d)
+{
+	for (uint32_t i = 0; d->tx_forward && i < d->shards * d->shards; i++) {
+		struct rte_mbuf *m[DPDK_BURST];
+		uint32_t n;
+		while (d->tx_forward[i] &&
+			(n = ring_pop(d->tx_forward[i], (void **)m, DPDK_BURST)) > 0) {
+			uint16_t to = (uint16_t)(i % d->shards), ready = (uint16_t)n;
+			if (d->tx_csum)
+				ready = rte_eth_tx_prepare(d->port, to, m, ready);
+			uint32_t sent = rte_eth_tx_burst(d->port, to, m, ready);
+			rte_pktmbuf_free_bulk(m + sent, n - sent);
+		}
+	}
+}
+
 void net_dpdk_close(struct net_dpdk *d)
 {
+	send_forwarded(d);
 	free_shards(d);
 	if (d->eal_up) {
 		dport_close(d);

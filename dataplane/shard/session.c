@@ -352,6 +352,15 @@ void session_reap_idle(struct shard *s)
 	}
 }
 
+void session_pump_blocked(struct shard *s)
+{
+	list_for_each_safe (it, &s->sessions) {
+		struct session *se = list_entry(it, struct session, node);
+		if (se->blocked)
+			session_pump(se);
+	}
+}
+
 bool session_shed(struct shard *s, const struct session *keep)
 {
 	list_for_each (it, &s->sessions) {

@@ -202,6 +202,7 @@ static void shard_housekeeping(struct shard *s)
 	s->housekeeping_ns = s->now_ns + SHARD_HOUSEKEEPING_NS;
 	if (s->cfg.conn_idle_ns > 0)
 		session_reap_idle(s);
+	session_pump_blocked(s);
 	metric_set(&s->metrics.log_blocks, s->blocks.count);
 	metric_set(&s->metrics.log_blocks_free, s->blocks.free_count);
 	metric_set(&s->metrics.request_memory_bytes, s->bufs.used);

@@ -162,6 +162,9 @@ void session_pause_all(struct shard *s);
 void session_close(struct session *se, bool abort);
 /* Sends the responses that are ready, in order, and starts what may start. */
 void session_pump(struct session *se);
+/* Tries again where the transport had no room: it was the shard's, not the connection's, that ran
+ * out. */
+void session_pump_blocked(struct shard *s);
 /* Closes connections that were silent for connections.max.idle.ms. */
 void session_reap_idle(struct shard *s);
 /* Closes the connection that has held an unfinished large frame longest. False: there is none. */
