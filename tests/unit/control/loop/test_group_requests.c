@@ -120,7 +120,7 @@ static void let_go(struct env *e)
 	settle(e);
 }
 
-static int setup_groups(void **state)
+static int setup_with_delay(void **state, const char *delay)
 {
 	setup(state);
 	struct env *e = *state;
@@ -129,11 +129,22 @@ static int setup_groups(void **state)
 	e->on_op = on_op;
 	e->on_op_arg = s;
 	close_ctl(e); /* once more with this: */
-	set(e, "group.initial.rebalance.delay.ms=0");
+	set(e, delay);
 	set(e, "advertised.listeners=PLAINTEXT://broker.example:9999");
 	open_ctl(e);
 	start(e);
 	return 0;
+}
+
+static int setup_groups(void **state)
+{
+	return setup_with_delay(state, "group.initial.rebalance.delay.ms=0");
+}
+
+/* A join stays parked for as long as a test takes, however slow the machine is. */
+static int setup_parking_groups(void **state)
+{
+	return setup_with_delay(state, "group.initial.rebalance.delay.ms=300000");
 }
 
 static int teardown_groups(void **state)
@@ -208,8 +219,8 @@ static struct msg *send_join(struct env *e, const char *member)
 	struct kp_join_group_request req;
 	kp_default_join_group_request(&req);
 	req.group_id = kstr_of("g");
-	req.session_timeout_ms = 10000;
-	req.rebalance_timeout_ms = 10000;
+	req.session_timeout_ms = 400000;
+	req.rebalance_timeout_ms = 400000;
 	req.member_id = kstr_of(member);
 	req.protocol_type = kstr_of("consumer");
 	req.protocols = &p;
@@ -642,7 +653,9 @@ int main(void)
 		groups_test(test_while_the_log_is_read_clients_are_told_so),
 		groups_test(test_a_partition_that_cannot_be_read_is_tried_again),
 		groups_test(test_a_deleted_topic_takes_its_offsets_along),
-		groups_test(test_a_stop_answers_what_is_parked_and_finishes_writes),
+		cmocka_unit_test_setup_teardown(
+			test_a_stop_answers_what_is_parked_and_finishes_writes,
+			setup_parking_groups, teardown_groups),
 		groups_test(test_a_stop_waits_for_commits_under_way),
 		groups_test(test_frames_that_are_no_requests_are_hung_up),
 	};
