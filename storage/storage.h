@@ -42,6 +42,16 @@
  * P7  Requests of one asker to one log are handled in order, except that reads and lookups may
  *     overtake appends. ST_CLOSE and ST_DELETE wait for all that was asked before them, and are
  *     the last request to that log: its handle is gone when they return, whatever err says.
+ * P8  What is acknowledged need not be in its segment yet: it may stand in the commit journal and
+ * in the asker's blocks. The asker keeps every block that holds a byte at or behind the released
+ *     position (struct st_pos `released` of an answer), with its bytes and its `next`, until a
+ * later answer of that log moves the position on, or the log is closed or deleted, or has failed
+ *     (any answer with ST_E_IO or ST_E_OFFLINE). Positions only ever move on. ST_FILL asks to
+ * hurry. P9  ST_TRIM is durable when it is answered: after a crash the log starts there or later.
+ * What lies below the log's start is deleted in the background, in whole segments, oldest first.
+ * P10 Compaction (ST_CLEAN) removes records, never changes or moves one: offset, key, value,
+ * headers and timestamp stay. A compacted log has gaps; ST_READ at an offset in a gap returns the
+ * batch after it.
  */
 
 enum st_op {
@@ -50,6 +60,10 @@ enum st_op {
 	ST_READ,   /* read whole batches from an offset on */
 	ST_LOOKUP, /* offset of the first record with timestamp >= t, or of the maximum timestamp */
 	ST_TAIL,   /* fill a block with the image of the active segment's last, partial block */
+	ST_FILL,   /* release blocks: answered when the position asked for is released */
+	ST_TRIM,   /* move the log's start up (DeleteRecords) */
+	ST_RETAIN, /* delete old segments as the policy says */
+	ST_CLEAN,  /* compact as the policy says; answered when nothing (more) is due */
 	ST_DELETE, /* close the log and delete its files; survives a crash half-way */
 	ST_CLOSE,  /* close the log; cleanly unless it is offline */
 };
@@ -68,6 +82,24 @@ enum st_err {
 
 /* A log as its worker knows it; a handle for others. */
 struct st_log;
+
+/* A place in a log: the byte `pos` of the segment with this base offset. */
+struct st_pos {
+	int64_t segment;
+	uint64_t pos;
+};
+
+/* What may be removed from a log; names are Kafka's topic configs. */
+struct st_policy {
+	bool remove;		       /* cleanup.policy has delete */
+	bool compact;		       /* cleanup.policy has compact */
+	int64_t retention_ms;	       /* -1: no limit */
+	int64_t retention_bytes;       /* -1: no limit */
+	int64_t delete_retention_ms;   /* how long tombstones stay */
+	int64_t min_compaction_lag_ms; /* younger records are not compacted */
+	int64_t max_compaction_lag_ms; /* older ones are, whatever the ratio */
+	uint32_t min_dirty_ppm;	       /* min.cleanable.dirty.ratio in millionths */
+};
 
 #define ST_TOPIC_MAX 249
 /* Requests that one asker may have under way at a worker: within this, st_push always finds room.
@@ -100,6 +132,7 @@ struct st_req {
 			int32_t leader_epoch; /* of the last batch; 0 when empty */
 			bool recovered;	      /* not closed cleanly: its tail has been scanned */
 			uint64_t cut_bytes; /* torn or unacknowledged bytes that the scan cut off */
+			bool damaged; /* a part of it is corrupt: see the log; reads of it fail */
 		} open;
 		struct {
 			int64_t segment;   /* base offset of the segment; a new value rolls to a new
@@ -112,6 +145,8 @@ struct st_req {
 			int64_t base_offset;   /* of the first batch */
 			int64_t last_offset;   /* of the last record */
 			int64_t max_timestamp; /* largest in these batches; -1 when unknown */
+			/* result */
+			struct st_pos released;
 		} append;
 		struct {
 			int64_t offset;
@@ -139,6 +174,24 @@ struct st_req {
 			struct lblock *block; /* filled with the bytes [align_down(pos), pos); the
 						 rest is zero */
 		} tail;
+		struct {
+			struct st_pos wanted;	/* at most the end of what has been acknowledged */
+			struct st_pos released; /* result: at or behind `wanted` */
+		} fill;
+		struct {
+			int64_t offset; /* <= the end of what has been acknowledged; an offset below
+					   the start changes nothing */
+			int64_t log_start_offset; /* result */
+		} trim;
+		struct {
+			struct st_policy policy;
+			int64_t limit; /* exclusive: nothing at or above is touched (high watermark)
+					*/
+			int64_t now_ms; /* wall clock */
+			/* results */
+			int64_t log_start_offset;
+			uint64_t freed_bytes;
+		} retain; /* ST_RETAIN and ST_CLEAN */
 	};
 };
 

@@ -307,6 +307,10 @@ static void cycle_end_log(struct engine *e, struct st_log *l)
 		struct st_req *r = cycle_req(n);
 		if (l->commit_err == ST_OK) {
 			log_appended(l->log, r, e->now_ms);
+			r->append.released = (struct st_pos){
+				.segment = r->append.segment,
+				.pos = r->append.pos + r->append.span.len,
+			};
 			metric_add(&e->m->appends_total, 1);
 			metric_add(&e->m->append_bytes_total, r->append.span.len);
 		}

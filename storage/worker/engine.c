@@ -294,9 +294,40 @@ static bool engine_close_log(struct engine *e, struct st_log *l)
 	return clean;
 }
 
+/* Requests that leave the log as it is: this engine releases all with the acknowledgement, and has
+ * nothing to clean. */
+static enum st_err engine_serve_upkeep(const struct st_log *l, struct st_req *r)
+{
+	switch (r->op) {
+	case ST_FILL:
+		r->fill.released = (struct st_pos){
+			.segment = log_active(l->log)->base_offset,
+			.pos = log_active(l->log)->end_pos,
+		};
+		return ST_OK;
+	case ST_RETAIN:
+	case ST_CLEAN:
+		r->retain.log_start_offset = l->log->log_start_offset;
+		r->retain.freed_bytes = 0;
+		return ST_OK;
+	default:
+		return ST_E_LIMIT;
+	}
+}
+
+static bool engine_is_upkeep(enum st_op op)
+{
+	return op == ST_FILL || op == ST_TRIM || op == ST_RETAIN || op == ST_CLEAN;
+}
+
 /* The request at the head of l's queue, which is not an append. False: it has to wait. */
 static bool engine_serve(struct engine *e, struct st_log *l, struct st_req *r)
 {
+	if (engine_is_upkeep(r->op)) {
+		list_remove(&r->node);
+		eng_answer(e, r, eng_log_ok(e, l) ? engine_serve_upkeep(l, r) : ST_E_OFFLINE);
+		return true;
+	}
 	if (r->op != ST_TAIL && l->reads > 0)
 		return false;
 	list_remove(&r->node);
@@ -339,7 +370,7 @@ static void engine_serve_chores(struct engine *e)
 	while ((n = list_pop_front(&chores))) {
 		struct st_log *l = list_entry(n, struct st_log, ready);
 		struct st_req *r = list_entry(list_front(&l->queue), struct st_req, node);
-		bool last = r->op != ST_TAIL;
+		bool last = r->op == ST_DELETE || r->op == ST_CLOSE;
 		if (!engine_serve(e, l, r))
 			list_push_back(&e->chores, &l->ready); /* readers first */
 		else if (!last)
