@@ -75,15 +75,19 @@ struct fmt_jrnl_entry {
 };
 _Static_assert(sizeof(struct fmt_jrnl_entry) == 32, "on disk");
 
-/* DIRECT is followed by this, since its batches are not there to be read. */
+/* DIRECT is followed by this, by struct fmt_block[block_count] (storage/format/bidx.h: the blocks
+ * that the run touches, from the one that holds `pos` on, as they are after it), and by tail_length
+ * bytes: the ragged end of the run behind its last whole page, which is not in the segment yet. */
 struct fmt_jrnl_direct {
 	int64_t base_offset; /* of the first batch */
 	int64_t end_offset;  /* one more than the last record's */
 	int64_t max_timestamp;
 	int32_t leader_epoch; /* of the last batch */
+	uint32_t block_count;
+	uint32_t tail_length; /* < FMT_PAGE */
 	uint32_t reserved;    /* 0 */
 };
-_Static_assert(sizeof(struct fmt_jrnl_direct) == 32, "on disk");
+_Static_assert(sizeof(struct fmt_jrnl_direct) == 40, "on disk");
 
 struct fmt_jrnl_open {
 	struct uuid topic_id;
