@@ -47,12 +47,14 @@ struct fmt_bidx_page {
 	uint64_t end_pos;
 	int64_t created_ms;
 	int64_t max_timestamp;
-	uint64_t reserved; /* 0 */
+	int64_t delete_horizon_ms; /* of a compacted segment: the first time at which one of its
+				      tombstones may go (KIP-534); 0: it has none */
 	struct fmt_block blocks[BIDX_PER_PAGE];
 };
 _Static_assert(sizeof(struct fmt_bidx_page) == FMT_PAGE, "on disk");
 #define BIDX_SEALED 1u	  /* this page is the last one, of a sealed segment */
 #define BIDX_COMPACTED 2u /* with SEALED: offsets have gaps */
+#define BIDX_DIRTY 4u	  /* with COMPACTED: but not all of it has been compacted yet */
 
 /* What a checksum begins with: ties bytes to a log and a segment. */
 uint32_t bidx_seed(const struct uuid *topic_id, int32_t partition, int64_t segment);
