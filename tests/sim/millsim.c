@@ -17,10 +17,12 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "sim.h"
+#include "sim_crash.h"
 
 struct options {
 	uint64_t first, count;
-	bool one, verbose, selftest;
+	bool one, verbose, selftest, crash;
+	struct crash_options crash_options;
 	enum sim_mutation mutation;
 };
 
@@ -193,6 +195,11 @@ int main(int argc, char **argv)
 		{"seed", required_argument, NULL, 's'},
 		{"mutate", required_argument, NULL, 'm'},
 		{"selftest", no_argument, NULL, 't'},
+		{"crash", no_argument, NULL, 'c'},
+		{"states", required_argument, NULL, 'N'},
+		{"per-point", required_argument, NULL, 'P'},
+		{"at", required_argument, NULL, 'a'},
+		{"choice", required_argument, NULL, 'k'},
 		{0},
 	};
 	struct options o = {.first = 1};
@@ -217,6 +224,21 @@ int main(int argc, char **argv)
 		case 't':
 			o.selftest = true;
 			break;
+		case 'c':
+			o.crash = true;
+			break;
+		case 'N':
+			o.crash_options.states = strtoull(optarg, NULL, 0);
+			break;
+		case 'P':
+			o.crash_options.per_point = (uint32_t)strtoul(optarg, NULL, 0);
+			break;
+		case 'a':
+			o.crash_options.at = strtoull(optarg, NULL, 0);
+			break;
+		case 'k':
+			o.crash_options.choice = strtoull(optarg, NULL, 0);
+			break;
 		case 'v':
 			o.verbose = true;
 			break;
@@ -227,6 +249,12 @@ int main(int argc, char **argv)
 	log_set_level(o.verbose ? LOG_LV_WARN : (enum log_level)(LOG_LV_ERROR + 1));
 	if (o.selftest)
 		return run_selftest(&o);
+	if (o.crash) {
+		o.crash_options.first = o.first;
+		o.crash_options.one = o.one;
+		o.crash_options.verbose = o.verbose;
+		return crash_run(&o.crash_options);
+	}
 	if (o.one)
 		return run_one(&o);
 	if (o.count == 0)

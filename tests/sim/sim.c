@@ -120,6 +120,7 @@ static void mix_make(struct sim *s)
 	m->think_us = sim_one_in(s, 2) ? 50 : 100 + sim_below(s, 3000);
 	m->hold_us = sim_one_in(s, 2) ? 10 : sim_below(s, 5000);
 	m->ring_us = sim_one_in(s, 2) ? 0 : sim_below(s, 500);
+	m->journal_bytes = 65536u << sim_below(s, 3);
 	m->lives = 2 + sim_below(s, 6);
 	m->calls = 40 + sim_below(s, 400);
 }
@@ -138,7 +139,7 @@ void sim_init(struct sim *s, uint64_t seed, enum sim_mutation m, bool verbose)
 	snprintf(s->dirs[0], sizeof(s->dirs[0]), "/a");
 	snprintf(s->dirs[1], sizeof(s->dirs[1]), "/b");
 	s->memory = aligned_alloc(4096, (size_t)BLOCKS_MAX * LBLOCK_SIZE);
-	s->staging = aligned_alloc(4096, ENGINE_STAGING);
+	s->staging = aligned_alloc(4096, sim_api_staging());
 	s->reqs = calloc(REQS_MAX, sizeof(*s->reqs));
 	s->build = malloc(PLAIN_SIZE);
 	s->plain = calloc(1, PLAIN_SIZE);
@@ -157,8 +158,7 @@ void sim_fini(struct sim *s)
 {
 	if (s->up) { /* it ended with a violation */
 		sim_disk_cut(s->disk, true);
-		engine_destroy(s->engine);
-		store_close(s->store, &s->shim.io, false);
+		sim_api_drop(&s->api);
 		lblock_pool_fini(&s->pool);
 	}
 	chk_fini(&s->check);

@@ -10,7 +10,7 @@
 #include "sim_check.h"
 #include "sim_disk.h"
 #include "sim_shim.h"
-#include "storage/worker/engine.h"
+#include "sim_api.h"
 
 /*
  * A broker without threads, sockets and clocks: partition cores and the storage engine over a
@@ -44,8 +44,9 @@ struct sim_mix {
 	uint32_t think_us;
 	uint32_t hold_us;
 	uint32_t ring_us; /* delay between shard and engine */
-	uint32_t lives;	  /* how often the broker is started */
-	uint32_t calls;	  /* client calls in one life, about */
+	uint64_t journal_bytes;
+	uint32_t lives; /* how often the broker is started */
+	uint32_t calls; /* client calls in one life, about */
 	uint32_t clean_in_8, kill_in_8;
 	bool crash_in_recovery;
 };
@@ -107,8 +108,7 @@ struct sim {
 
 	/* the broker's process */
 	bool up;
-	struct store *store;
-	struct engine *engine;
+	struct sim_api api;
 	struct lblock_pool pool;
 	struct part_env env;
 	struct st_req *reqs;

@@ -65,6 +65,36 @@ static bool strikes(struct sim_disk *d, uint32_t one_in)
 	return one_in > 0 && prng_below(&d->rng, one_in) == 0;
 }
 
+/* Whether the planted fault is about this operation. */
+static enum sim_fault planted(struct sim_disk *d)
+{
+	const struct sim_disk_fault *f = &d->fault;
+	uint64_t n = ++d->io_count;
+	return f->kind && n >= f->at && n - f->at < f->count ? f->kind : SIM_FAULT_NONE;
+}
+
+static void struck(struct sim_disk *d, const struct node *n)
+{
+	if (!d->fault_top)
+		d->fault_top = n->top ? n->top : n;
+}
+
+/* A synchronous operation that may fail by plan: 0 or a negative errno value. */
+static int sync_fault(struct sim_disk *d, const struct node *n, bool grows)
+{
+	enum sim_fault f = planted(d);
+	if (f != SIM_FAULT_EIO && !(f == SIM_FAULT_NOSPACE && grows))
+		return 0;
+	struck(d, n);
+	return f == SIM_FAULT_EIO ? -EIO : -ENOSPC;
+}
+
+static void changed(struct sim_disk *d)
+{
+	if (d->hook)
+		d->hook(d->hook_arg);
+}
+
 /* --- asynchronous operations ---------------------------------------------------------------------
  */
 
@@ -102,18 +132,21 @@ static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op)
 		return 0;
 	uint64_t len = (uint64_t)transfer_len(d, op->len);
 	len = min_of(len, n->cur.size - op->off);
-	memcpy(op->buf, n->cur.p + op->off, len);
+	sd_bytes_read(&n->cur, op->off, op->buf, len);
 	return (int64_t)len;
 }
 
-static int64_t do_flush(struct sim_disk *d, struct node *n, uint64_t mark)
+static int64_t do_flush(struct sim_disk *d, struct node *n, uint64_t mark, bool planted_fault)
 {
-	if (strikes(d, d->faults.flush_fails)) {
+	if (n->flush_failed)
+		d->violation = "a file is flushed again after a failed flush";
+	if (planted_fault || strikes(d, d->faults.flush_fails)) {
+		n->flush_failed = true;
 		d->counts.failed_flushes++;
 		sd_file_settle(d, n); /* 5. */
 		return -EIO;
 	}
-	sd_file_flush(n, mark);
+	sd_file_flush(d, n, mark);
 	return 0;
 }
 
@@ -141,11 +174,42 @@ static int64_t perform(struct sim_disk *d, const struct flight *f)
 		sd_file_write(d, f->node, op->buf, (uint64_t)len, op->off);
 		return len;
 	case IO_FDATASYNC:
-		return do_flush(d, f->node, f->mark);
+		return do_flush(d, f->node, f->mark, false);
 	case IO_FALLOCATE:
 		return do_grow(d, f->node, op->off + op->len);
 	}
 	return -EINVAL;
+}
+
+/* An operation that fails by plan; `out` as it ends. False: it is none of those that can fail so.
+ */
+static bool perform_fault(
+	struct sim_disk *d, const struct flight *f, enum sim_fault fault, int64_t *out)
+{
+	struct io_op *op = f->op;
+	uint64_t part =
+		fault == SIM_FAULT_HALF ? align_down(op->len / 2, (uint64_t)SECTOR) : SECTOR;
+	bool moves = op->kind == IO_READ || op->kind == IO_WRITE;
+	if (fault == SIM_FAULT_EIO) {
+		*out = -EIO;
+		if (op->kind == IO_FDATASYNC)
+			*out = do_flush(d, f->node, f->mark, true);
+		else if (op->kind == IO_WRITE && prng_below(&d->rng, 2))
+			sd_file_write(d, f->node, op->buf, op->len, op->off);
+	} else if (fault == SIM_FAULT_NOSPACE &&
+		   (op->kind == IO_WRITE || op->kind == IO_FALLOCATE)) {
+		*out = -ENOSPC;
+	} else if (moves && part > 0 && part < op->len && fault != SIM_FAULT_NOSPACE) {
+		struct io_op short_op = *op;
+		struct flight short_flight = *f;
+		short_op.len = part;
+		short_flight.op = &short_op;
+		*out = perform(d, &short_flight);
+	} else {
+		return false;
+	}
+	struck(d, f->node);
+	return true;
 }
 
 /* The next flight in order of completion. */
@@ -170,9 +234,18 @@ static uint32_t disk_reap(struct io *io, struct list *done)
 		if (!alive(d))
 			break;
 		struct flight f = d->flights[i];
+		enum sim_fault fault = planted(d);
+		if (fault == SIM_FAULT_SLOW) {
+			struck(d, f.node);
+			d->flights[i].due_us += 10 * 1000 * 1000;
+			continue;
+		}
 		d->flights[i] = d->flights[--d->flight_count];
-		f.op->result = perform(d, &f);
+		if (!fault || !perform_fault(d, &f, fault, &f.op->result))
+			f.op->result = perform(d, &f);
 		note(d, f.node->id << 3 | f.op->kind, f.op->off ^ (uint64_t)f.op->result << 32);
+		if (f.op->kind != IO_READ)
+			changed(d);
 		list_push_back(done, &f.op->node);
 		count++;
 	}
@@ -192,6 +265,9 @@ static int disk_open(struct io *io, const char *path, unsigned flags, struct io_
 	if (!dir)
 		return -ENOENT;
 	struct node *n = sd_lookup(d, path);
+	int fault = sync_fault(d, dir, !n && (flags & IO_CREATE));
+	if (fault)
+		return fault;
 	if (n && n->is_dir)
 		return -EISDIR;
 	if (n && (flags & IO_CREATE) && (flags & IO_EXCL))
@@ -207,10 +283,12 @@ static int disk_open(struct io *io, const char *path, unsigned flags, struct io_
 		}
 		n = sd_node_new(d, false);
 		sd_dir_change(dir, NAME_ADD, name, NULL, n);
+		changed(d);
 	} else if ((flags & IO_TRUNC) && n->cur.size > 0) {
 		if (!alive(d))
 			return -EIO;
 		sd_file_resize(d, n, 0);
+		changed(d);
 	}
 	struct io_file *f = calloc(1, sizeof(*f));
 	CHECK(f);
@@ -237,12 +315,16 @@ static int disk_truncate(struct io *io, struct io_file *f, uint64_t size)
 	struct sim_disk *d = disk_of(io);
 	if (!alive(d))
 		return -EIO;
+	int rc = sync_fault(d, f->node, size > f->node->cur.size);
+	if (rc < 0)
+		return rc;
 	if (size > f->node->cur.size)
-		return (int)do_grow(d, f->node, size);
-	if (size < f->node->cur.size)
+		rc = (int)do_grow(d, f->node, size);
+	else if (size < f->node->cur.size)
 		sd_file_resize(d, f->node, size);
 	note(d, f->node->id, size);
-	return 0;
+	changed(d);
+	return rc;
 }
 
 static void check_direct(const struct io_file *f, const void *buf, uint64_t len, uint64_t off)
@@ -255,12 +337,12 @@ static int64_t disk_pread(struct io *io, struct io_file *f, void *buf, uint64_t 
 {
 	const struct bytes *b = &f->node->cur;
 	check_direct(f, buf, len, off);
-	if (disk_of(io)->stopped)
+	if (disk_of(io)->stopped || sync_fault(disk_of(io), f->node, false))
 		return -EIO;
 	if (off >= b->size)
 		return 0;
 	len = min_of(len, b->size - off);
-	memcpy(buf, b->p + off, len);
+	sd_bytes_read(b, off, buf, len);
 	return (int64_t)len;
 }
 
@@ -276,11 +358,13 @@ static int64_t disk_pwrite(
 			sd_file_write(d, f->node, buf, len, off); /* it was under way */
 		return -EIO;
 	}
-	int64_t rc = do_grow(d, f->node, off + len);
+	int64_t rc = sync_fault(d, f->node, true);
+	rc = rc < 0 ? rc : do_grow(d, f->node, off + len);
 	if (rc < 0)
 		return rc;
 	sd_file_write(d, f->node, buf, len, off);
 	note(d, f->node->id, off ^ len << 40);
+	changed(d);
 	return (int64_t)len;
 }
 
@@ -290,7 +374,10 @@ static int disk_fsync(struct io *io, struct io_file *f)
 	if (!alive(d))
 		return -EIO;
 	note(d, f->node->id, 3);
-	return (int)do_flush(d, f->node, UINT64_MAX);
+	int rc = sync_fault(d, f->node, false);
+	rc = (int)do_flush(d, f->node, UINT64_MAX, rc < 0);
+	changed(d);
+	return rc;
 }
 
 static int disk_mkdir(struct io *io, const char *path)
@@ -304,7 +391,11 @@ static int disk_mkdir(struct io *io, const char *path)
 		return -EEXIST;
 	if (!alive(d))
 		return -EIO;
+	int rc = sync_fault(d, dir, true);
+	if (rc < 0)
+		return rc;
 	sd_dir_change(dir, NAME_ADD, name, NULL, sd_node_new(d, true));
+	changed(d);
 	return 0;
 }
 
@@ -321,8 +412,12 @@ static int remove_name(struct sim_disk *d, const char *path, bool is_dir)
 		return -ENOTEMPTY;
 	if (!alive(d))
 		return -EIO;
+	int rc = sync_fault(d, n, false);
+	if (rc < 0)
+		return rc;
 	sd_dir_change(dir, NAME_REMOVE, name, NULL, n);
 	note(d, n->id, 5);
+	changed(d);
 	return 0;
 }
 
@@ -352,8 +447,12 @@ static int disk_rename(struct io *io, const char *from, const char *to)
 		return -ENOTEMPTY;
 	if (!alive(d))
 		return -EIO;
+	int rc = sync_fault(d, n, false);
+	if (rc < 0)
+		return rc;
 	sd_dir_change(dir, NAME_RENAME, name, to_name, n);
 	note(d, n->id, 6);
+	changed(d);
 	return 0;
 }
 
@@ -365,8 +464,14 @@ static int disk_fsync_dir(struct io *io, const char *path)
 		return d->stopped ? -EIO : -ENOENT;
 	if (!alive(d))
 		return -EIO;
-	sd_dir_flush(dir);
-	return 0;
+	if (dir->flush_failed)
+		d->violation = "a directory is flushed again after a failed flush";
+	int rc = sync_fault(d, dir, false);
+	dir->flush_failed |= rc < 0;
+	if (rc == 0)
+		sd_dir_flush(dir);
+	changed(d);
+	return rc;
 }
 
 static int disk_list(
@@ -376,6 +481,9 @@ static int disk_list(
 	struct node *dir = d->stopped ? NULL : sd_lookup(d, path);
 	if (!dir)
 		return d->stopped ? -EIO : -ENOENT;
+	int rc = sync_fault(d, dir, false);
+	if (rc < 0)
+		return rc;
 	for (uint32_t i = 0; i < dir->now.count; i++)
 		each(arg, dir->now.e[i].name);
 	return 0;
@@ -401,6 +509,8 @@ void sim_disk_cut(struct sim_disk *d, bool power)
 void sim_disk_restart(struct sim_disk *d)
 {
 	CHECK(d->stopped && d->flight_count == 0);
+	for (struct node *n = d->nodes; n; n = n->next)
+		n->flush_failed = false;
 	for (struct node *n = d->nodes; n && d->power_cut; n = n->next) {
 		if (n->is_dir)
 			sd_dir_settle(d, n);
@@ -416,7 +526,7 @@ void sim_disk_restart(struct sim_disk *d)
 /* --- the rest
  * ----------------------------------------------------------------------------------------- */
 
-struct sim_disk *sim_disk_new(uint64_t seed)
+struct sim_disk *sd_disk_new(uint64_t seed, struct sim_disk *like)
 {
 	static const struct io_api api = {
 		.submit = disk_submit,
@@ -439,16 +549,36 @@ struct sim_disk *sim_disk_new(uint64_t seed)
 	CHECK(d);
 	d->io.api = &api;
 	d->rng.s = seed;
+	d->pool = like ? like->pool : calloc(1, sizeof(*d->pool));
+	CHECK(d->pool);
+	d->pool->disks++;
 	d->root = sd_node_new(d, true);
 	return d;
+}
+
+struct sim_disk *sim_disk_new(uint64_t seed)
+{
+	return sd_disk_new(seed, NULL);
+}
+
+static void pool_unref(struct sd_pool *pool)
+{
+	if (--pool->disks > 0)
+		return;
+	for (struct sd_page *p = pool->free, *next; p; p = next) {
+		next = p->next;
+		free(p);
+	}
+	free(pool);
 }
 
 void sim_disk_free(struct sim_disk *d)
 {
 	for (struct node *n = d->nodes, *next; n; n = next) {
 		next = n->next;
-		sd_node_free(n);
+		sd_node_free(d, n);
 	}
+	pool_unref(d->pool);
 	free(d->flights);
 	free(d);
 }
@@ -492,4 +622,36 @@ struct sim_disk_counts sim_disk_counts(const struct sim_disk *d)
 uint64_t sim_disk_hash(const struct sim_disk *d)
 {
 	return d->hash;
+}
+
+void sim_disk_set_fault(struct sim_disk *d, const struct sim_disk_fault *f)
+{
+	d->fault = *f;
+	d->fault_top = NULL;
+	d->io_count = 0;
+}
+
+uint64_t sim_disk_io_count(const struct sim_disk *d)
+{
+	return d->io_count;
+}
+
+const char *sim_disk_fault_dir(const struct sim_disk *d)
+{
+	const struct entries *s = &d->root->now;
+	for (uint32_t i = 0; d->fault_top && i < s->count; i++)
+		if (s->e[i].node == d->fault_top)
+			return s->e[i].name;
+	return d->fault_top ? "/" : NULL;
+}
+
+const char *sim_disk_violation(const struct sim_disk *d)
+{
+	return d->violation;
+}
+
+void sim_disk_set_hook(struct sim_disk *d, void (*hook)(void *arg), void *arg)
+{
+	d->hook = hook;
+	d->hook_arg = arg;
 }

@@ -21,36 +21,6 @@ void *sd_grow(void *p, uint32_t count, uint32_t *capacity, size_t size)
 	return p;
 }
 
-/* --- bytes ---------------------------------------------------------------------------------------
- */
-
-static void bytes_reserve(struct bytes *b, uint64_t n)
-{
-	if (n <= b->capacity)
-		return;
-	uint64_t capacity = max_of(n, b->capacity * 2);
-	b->p = realloc(b->p, capacity);
-	CHECK(b->p);
-	memset(b->p + b->capacity, 0, capacity - b->capacity);
-	b->capacity = capacity;
-}
-
-/* Bytes beyond the size are always zero. */
-static void bytes_resize(struct bytes *b, uint64_t n)
-{
-	bytes_reserve(b, n);
-	if (n < b->size)
-		memset(b->p + n, 0, b->size - n);
-	b->size = n;
-}
-
-static void bytes_copy(struct bytes *to, const struct bytes *from)
-{
-	bytes_resize(to, from->size);
-	if (from->size)
-		memcpy(to->p, from->p, from->size);
-}
-
 /* --- nodes
  * ---------------------------------------------------------------------------------------- */
 
@@ -72,12 +42,14 @@ static void node_drop_changes(struct node *n)
 	n->change_count = 0;
 }
 
-void sd_node_free(struct node *n)
+void sd_node_free(struct sim_disk *d, struct node *n)
 {
 	node_drop_changes(n);
 	free(n->changes);
-	free(n->cur.p);
-	free(n->dur.p);
+	sd_bytes_resize(d, &n->cur, 0);
+	sd_bytes_resize(d, &n->dur, 0);
+	free(n->cur.pages);
+	free(n->dur.pages);
 	free(n->now.e);
 	free(n->durable.e);
 	free(n->names);
@@ -99,7 +71,7 @@ static void entries_remove(struct entries *s, const char *name)
 		s->e[i] = s->e[--s->count];
 }
 
-static void entries_put(struct entries *s, const char *name, struct node *node)
+void sd_entries_put(struct entries *s, const char *name, struct node *node)
 {
 	entries_remove(s, name);
 	s->e = sd_grow(s->e, s->count, &s->capacity, sizeof(*s->e));
@@ -107,15 +79,15 @@ static void entries_put(struct entries *s, const char *name, struct node *node)
 	s->e[s->count++].node = node;
 }
 
-static void entries_apply(struct entries *s, const struct name_change *c)
+void sd_entries_apply(struct entries *s, const struct name_change *c)
 {
 	if (c->op == NAME_ADD) {
-		entries_put(s, c->entry.name, c->entry.node);
+		sd_entries_put(s, c->entry.name, c->entry.node);
 		return;
 	}
 	entries_remove(s, c->entry.name);
 	if (c->op == NAME_RENAME)
-		entries_put(s, c->to, c->entry.node);
+		sd_entries_put(s, c->to, c->entry.node);
 }
 
 void sd_dir_change(
@@ -126,7 +98,8 @@ void sd_dir_change(
 	snprintf(c.to, sizeof(c.to), "%s", to ? to : "");
 	dir->names = sd_grow(dir->names, dir->name_count, &dir->name_capacity, sizeof(*dir->names));
 	dir->names[dir->name_count++] = c;
-	entries_apply(&dir->now, &c);
+	node->top = dir->top ? dir->top : node;
+	sd_entries_apply(&dir->now, &c);
 }
 
 /* Finds the directory that `path` stands in, and its last name. */
@@ -180,7 +153,7 @@ void sd_file_resize(struct sim_disk *d, struct node *n, uint64_t size)
 	struct change *c = add_change(d, n);
 	c->resize = true;
 	c->off = size;
-	bytes_resize(&n->cur, size);
+	sd_bytes_resize(d, &n->cur, size);
 }
 
 void sd_file_note_write(
@@ -199,41 +172,32 @@ void sd_file_write(struct sim_disk *d, struct node *n, const void *p, uint64_t l
 	if (off + len > n->cur.size)
 		sd_file_resize(d, n, off + len);
 	sd_file_note_write(d, n, p, len, off);
-	memcpy(n->cur.p + off, p, len);
+	sd_bytes_write(d, &n->cur, off, p, len);
 }
 
-static void apply(struct bytes *to, const struct change *c)
+static void apply(struct sim_disk *d, struct bytes *to, const struct change *c)
 {
-	if (c->resize) {
-		bytes_resize(to, c->off);
-		return;
-	}
-	bytes_reserve(to, c->off + c->len);
-	memcpy(to->p + c->off, c->data, c->len);
+	if (c->resize)
+		sd_bytes_resize(d, to, c->off);
+	else
+		sd_bytes_write(d, to, c->off, c->data, c->len);
 }
 
 /* Applies some sectors of a write: each with chance num in 8. */
 static void apply_torn(struct sim_disk *d, struct bytes *to, const struct change *c, uint32_t num)
 {
-	bytes_reserve(to, c->off + c->len);
 	for (uint64_t at = c->off; at < c->off + c->len;) {
 		uint64_t end = min_of(align_down(at, (uint64_t)SECTOR) + SECTOR, c->off + c->len);
 		bool keep = prng_below(&d->rng, 8) < num;
 		if (keep)
-			memcpy(to->p + at, c->data + (at - c->off), end - at);
+			sd_bytes_write(d, to, at, c->data + (at - c->off), end - at);
 		*(keep ? &d->counts.sectors_kept : &d->counts.sectors_lost) += 1;
 		at = end;
 	}
 }
 
-static void zero_beyond(struct bytes *b)
-{
-	if (b->capacity > b->size)
-		memset(b->p + b->size, 0, b->capacity - b->size);
-}
-
 /* Makes all changes up to mark durable. */
-void sd_file_flush(struct node *n, uint64_t mark)
+void sd_file_flush(struct sim_disk *d, struct node *n, uint64_t mark)
 {
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < n->change_count; i++) {
@@ -242,11 +206,10 @@ void sd_file_flush(struct node *n, uint64_t mark)
 			n->changes[kept++] = *c;
 			continue;
 		}
-		apply(&n->dur, c);
+		apply(d, &n->dur, c);
 		free(c->data);
 	}
 	n->change_count = kept;
-	zero_beyond(&n->dur);
 }
 
 /* Some of the changes survive, the rest is lost (3.). */
@@ -266,7 +229,7 @@ void sd_file_settle(struct sim_disk *d, struct node *n)
 		if (c->resize) {
 			if (keep > 0) {
 				keep--;
-				apply(&n->dur, c);
+				apply(d, &n->dur, c);
 			}
 			continue;
 		}
@@ -277,8 +240,7 @@ void sd_file_settle(struct sim_disk *d, struct node *n)
 				    : num / 2 + 2);
 	}
 	node_drop_changes(n);
-	zero_beyond(&n->dur);
-	bytes_copy(&n->cur, &n->dur);
+	sd_bytes_share(d, &n->cur, &n->dur);
 }
 
 static void mark(struct node *n)
@@ -300,7 +262,7 @@ void sd_sweep(struct sim_disk *d)
 			continue;
 		}
 		*at = n->next;
-		sd_node_free(n);
+		sd_node_free(d, n);
 	}
 }
 
@@ -310,17 +272,17 @@ void sd_dir_settle(struct sim_disk *d, struct node *n)
 	if (prng_below(&d->rng, 3) == 0)
 		keep = 0;
 	for (uint32_t i = 0; i < keep; i++)
-		entries_apply(&n->durable, &n->names[i]);
+		sd_entries_apply(&n->durable, &n->names[i]);
 	d->counts.names_lost += n->name_count - keep;
 	n->name_count = 0;
 	n->now.count = 0;
 	for (uint32_t i = 0; i < n->durable.count; i++)
-		entries_put(&n->now, n->durable.e[i].name, n->durable.e[i].node);
+		sd_entries_put(&n->now, n->durable.e[i].name, n->durable.e[i].node);
 }
 
 void sd_dir_flush(struct node *n)
 {
 	for (uint32_t i = 0; i < n->name_count; i++)
-		entries_apply(&n->durable, &n->names[i]);
+		sd_entries_apply(&n->durable, &n->names[i]);
 	n->name_count = 0;
 }

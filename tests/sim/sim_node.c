@@ -24,7 +24,7 @@ static bool ack_at_once(struct sim *s, struct st_req *r)
 	*copy = *r;
 	copy->user = NULL;
 	lspan_ref(copy->append.span);
-	engine_request(s->engine, copy);
+	sim_api_ask(&s->api, copy);
 	r->err = ST_OK;
 	list_push_back(&s->from_engine, &r->node);
 	return true;
@@ -35,7 +35,7 @@ static void to_engine(struct sim *s, struct st_req *r)
 	s->stats.cold_reads += r->op == ST_READ;
 	bool early = s->mutation == SIM_ACK_BEFORE_FLUSH && r->op == ST_APPEND;
 	if (!early || !ack_at_once(s, r))
-		engine_request(s->engine, r);
+		sim_api_ask(&s->api, r);
 }
 
 static void mutate_answer(struct sim *s, struct st_req *r)
@@ -97,7 +97,7 @@ static bool pump_once(struct sim *s)
 			to_engine(s, list_entry(n, struct st_req, node));
 		moved = true;
 	}
-	engine_step(s->engine, sim_now_ms(s), &done);
+	sim_api_step(&s->api, sim_now_ms(s), s->now_us, &done);
 	if (sim_disk_is_stopped(s->disk))
 		return false; /* what the engine says now, nobody hears */
 	moved |= !list_empty(&done);
@@ -156,18 +156,19 @@ static void memory_init(struct sim *s)
 static bool storage_start(struct sim *s)
 {
 	char err[512];
-	s->store =
-		store_open(&s->shim.io, s->dirs, (uint16_t)s->mix.dirs, s->seed, err, sizeof(err));
-	if (!s->store) {
-		if (!sim_disk_is_stopped(s->disk))
-			sim_broken(s, "the store does not open: %s", err);
-		return false;
-	}
-	const struct engine_config cfg = {
-		.durability = ST_FLUSH, .max_logs = SIM_PARTS, .staging = s->staging};
-	s->engine = engine_create(&s->shim.io, s->store, &cfg);
-	CHECK(s->engine);
-	return true;
+	const struct sim_api_config cfg = {
+		.io = &s->shim.io,
+		.dirs = s->dirs,
+		.dir_count = (uint16_t)s->mix.dirs,
+		.seed = s->seed,
+		.max_logs = SIM_PARTS,
+		.journal_bytes = s->mix.journal_bytes,
+		.staging = s->staging,
+	};
+	bool ok = sim_api_start(&s->api, &cfg, err, sizeof(err));
+	if (!ok && !sim_disk_is_stopped(s->disk))
+		sim_broken(s, "the store does not open: %s", err);
+	return ok;
 }
 
 static bool open_parts(struct sim *s)
@@ -183,10 +184,10 @@ static bool open_parts(struct sim *s)
 		r->open.dir = (uint16_t)(i % s->mix.dirs);
 		r->open.create = true;
 		part_init(&s->parts[i], &s->env, i, 0, &s->mix.config, 1);
-		engine_request(s->engine, r);
+		sim_api_ask(&s->api, r);
 	}
 	for (uint32_t i = 0; i < s->mix.parts;) {
-		engine_step(s->engine, sim_now_ms(s), &done);
+		sim_api_step(&s->api, sim_now_ms(s), s->now_us, &done);
 		if (sim_disk_is_stopped(s->disk))
 			return false;
 		while ((n = list_pop_front(&done))) {
@@ -320,7 +321,7 @@ static bool stop_cleanly(struct sim *s)
 	}
 	node_pump(s);
 	clients_release(s, true);
-	while (!engine_is_idle(s->engine) && !sim_is_over(s) && !sim_disk_is_stopped(s->disk))
+	while (!sim_api_is_idle(&s->api) && !sim_is_over(s) && !sim_disk_is_stopped(s->disk))
 		tick(s);
 	if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
 		return false;
@@ -329,12 +330,7 @@ static bool stop_cleanly(struct sim *s)
 	if (s->pool.free_count != s->pool.count || s->env.cached_blocks != 0)
 		sim_broken(s, "%u of %u blocks are free after a clean stop", s->pool.free_count,
 			s->pool.count);
-	bool clean = engine_close(s->engine);
-	engine_marks(s->engine);
-	engine_destroy(s->engine);
-	s->engine = NULL;
-	store_close(s->store, &s->shim.io, clean && !store_any_offline(s->store));
-	s->store = NULL;
+	sim_api_stop(&s->api);
 	return true;
 }
 
@@ -351,10 +347,7 @@ void node_end(struct sim *s, enum sim_end how)
 	sim_shim_cut(&s->shim);
 	memset(s->copies, 0, sizeof(s->copies));
 	clients_cut(s);
-	engine_destroy(s->engine);
-	s->engine = NULL;
-	store_close(s->store, &s->shim.io, false);
-	s->store = NULL;
+	sim_api_drop(&s->api);
 	lblock_pool_fini(&s->pool);
 	sim_disk_restart(s->disk);
 	s->up = false;
