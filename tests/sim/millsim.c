@@ -18,10 +18,14 @@
 #include "base/log.h"
 #include "sim.h"
 #include "sim_crash.h"
+#include "sim_faults.h"
+#include "sim_flip.h"
 
 struct options {
 	uint64_t first, count;
-	bool one, verbose, selftest, crash;
+	bool one, verbose, selftest, crash, faults, flip, exhaustive;
+	struct flip_options flip_options;
+	struct faults_options faults_options;
 	struct crash_options crash_options;
 	enum sim_mutation mutation;
 };
@@ -196,6 +200,10 @@ int main(int argc, char **argv)
 		{"mutate", required_argument, NULL, 'm'},
 		{"selftest", no_argument, NULL, 't'},
 		{"crash", no_argument, NULL, 'c'},
+		{"faults", no_argument, NULL, 'F'},
+		{"runs", required_argument, NULL, 'R'},
+		{"flip", no_argument, NULL, 'x'},
+		{"exhaustive", no_argument, NULL, 'e'},
 		{"states", required_argument, NULL, 'N'},
 		{"per-point", required_argument, NULL, 'P'},
 		{"at", required_argument, NULL, 'a'},
@@ -227,6 +235,18 @@ int main(int argc, char **argv)
 		case 'c':
 			o.crash = true;
 			break;
+		case 'F':
+			o.faults = true;
+			break;
+		case 'R':
+			o.faults_options.runs = strtoull(optarg, NULL, 0);
+			break;
+		case 'x':
+			o.flip = true;
+			break;
+		case 'e':
+			o.exhaustive = true;
+			break;
 		case 'N':
 			o.crash_options.states = strtoull(optarg, NULL, 0);
 			break;
@@ -249,6 +269,23 @@ int main(int argc, char **argv)
 	log_set_level(o.verbose ? LOG_LV_WARN : (enum log_level)(LOG_LV_ERROR + 1));
 	if (o.selftest)
 		return run_selftest(&o);
+	if (o.faults) {
+		o.faults_options.first = o.first;
+		o.faults_options.one = o.one;
+		o.faults_options.at = o.crash_options.at;
+		o.faults_options.choice = o.crash_options.choice;
+		return faults_run(&o.faults_options);
+	}
+	if (o.flip) {
+		uint64_t runs = o.faults_options.runs ? o.faults_options.runs : 3000;
+		o.flip_options = (struct flip_options){.first = o.first,
+			.runs = o.exhaustive ? 0 : runs,
+			.one = o.one,
+			.at = o.crash_options.at,
+			.choice = o.crash_options.choice,
+			.verbose = o.verbose};
+		return flip_run(&o.flip_options);
+	}
 	if (o.crash) {
 		o.crash_options.first = o.first;
 		o.crash_options.one = o.one;

@@ -65,12 +65,23 @@ static bool strikes(struct sim_disk *d, uint32_t one_in)
 	return one_in > 0 && prng_below(&d->rng, one_in) == 0;
 }
 
+static const char *top_name(const struct sim_disk *d, const struct node *top)
+{
+	const struct entries *s = &d->root->now;
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->e[i].node == top)
+			return s->e[i].name;
+	return "/";
+}
+
 /* Whether the planted fault is about this operation. */
-static enum sim_fault planted(struct sim_disk *d)
+static enum sim_fault planted(struct sim_disk *d, const struct node *n)
 {
 	const struct sim_disk_fault *f = &d->fault;
-	uint64_t n = ++d->io_count;
-	return f->kind && n >= f->at && n - f->at < f->count ? f->kind : SIM_FAULT_NONE;
+	uint64_t i = ++d->io_count;
+	if (!f->kind || i < f->at || i - f->at >= f->count)
+		return SIM_FAULT_NONE;
+	return !f->dir || strcmp(top_name(d, n->top), f->dir) == 0 ? f->kind : SIM_FAULT_NONE;
 }
 
 static void struck(struct sim_disk *d, const struct node *n)
@@ -82,7 +93,7 @@ static void struck(struct sim_disk *d, const struct node *n)
 /* A synchronous operation that may fail by plan: 0 or a negative errno value. */
 static int sync_fault(struct sim_disk *d, const struct node *n, bool grows)
 {
-	enum sim_fault f = planted(d);
+	enum sim_fault f = planted(d, n);
 	if (f != SIM_FAULT_EIO && !(f == SIM_FAULT_NOSPACE && grows))
 		return 0;
 	struck(d, n);
@@ -196,7 +207,7 @@ static bool perform_fault(
 			*out = do_flush(d, f->node, f->mark, true);
 		else if (op->kind == IO_WRITE && prng_below(&d->rng, 2))
 			sd_file_write(d, f->node, op->buf, op->len, op->off);
-	} else if (fault == SIM_FAULT_NOSPACE &&
+	} else if (fault == SIM_FAULT_NOSPACE && op->off + op->len > f->node->cur.size &&
 		   (op->kind == IO_WRITE || op->kind == IO_FALLOCATE)) {
 		*out = -ENOSPC;
 	} else if (moves && part > 0 && part < op->len && fault != SIM_FAULT_NOSPACE) {
@@ -234,7 +245,7 @@ static uint32_t disk_reap(struct io *io, struct list *done)
 		if (!alive(d))
 			break;
 		struct flight f = d->flights[i];
-		enum sim_fault fault = planted(d);
+		enum sim_fault fault = planted(d, f.node);
 		if (fault == SIM_FAULT_SLOW) {
 			struck(d, f.node);
 			d->flights[i].due_us += 10 * 1000 * 1000;
@@ -358,7 +369,7 @@ static int64_t disk_pwrite(
 			sd_file_write(d, f->node, buf, len, off); /* it was under way */
 		return -EIO;
 	}
-	int64_t rc = sync_fault(d, f->node, true);
+	int64_t rc = sync_fault(d, f->node, off + len > f->node->cur.size);
 	rc = rc < 0 ? rc : do_grow(d, f->node, off + len);
 	if (rc < 0)
 		return rc;
@@ -638,11 +649,7 @@ uint64_t sim_disk_io_count(const struct sim_disk *d)
 
 const char *sim_disk_fault_dir(const struct sim_disk *d)
 {
-	const struct entries *s = &d->root->now;
-	for (uint32_t i = 0; d->fault_top && i < s->count; i++)
-		if (s->e[i].node == d->fault_top)
-			return s->e[i].name;
-	return d->fault_top ? "/" : NULL;
+	return d->fault_top ? top_name(d, d->fault_top) : NULL;
 }
 
 const char *sim_disk_violation(const struct sim_disk *d)

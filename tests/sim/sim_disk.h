@@ -32,10 +32,12 @@ enum sim_fault {
 	SIM_FAULT_COUNT,
 };
 
-/* `count` operations from the `at`-th on (counted from 1). */
+/* `count` operations from the `at`-th on (counted from 1). dir: of these, only what is under this
+ * directory of the root; NULL: all. */
 struct sim_disk_fault {
 	enum sim_fault kind;
 	uint64_t at, count;
+	const char *dir;
 };
 
 struct sim_disk *sim_disk_new(uint64_t seed);

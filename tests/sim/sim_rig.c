@@ -94,10 +94,13 @@ void rig_log_rewind(struct rig *g, struct rig_log *l)
 	for (uint32_t i = l->acked; i < l->batch_count; i++)
 		free(l->batches[i].data);
 	l->batch_count = l->acked;
-	l->refused = false;
 	l->end = rig_acked_end(l);
 	l->segment = l->pos = 0;
-	if (l->acked > 0) {
+	if (l->refused) { /* it goes on there, in a new segment if that was to begin */
+		l->segment = l->refused_at.segment;
+		l->pos = l->refused_at.pos;
+		l->refused = false;
+	} else if (l->acked > 0) {
 		const struct rig_batch *b = &l->batches[l->acked - 1];
 		l->segment = b->segment;
 		l->pos = b->pos + b->len;
@@ -383,7 +386,7 @@ static bool excused(struct rig *g, struct rig_req *q)
 	enum st_err e = q->r.err;
 	if (e == ST_OK)
 		return true;
-	if (e == ST_E_IO || e == ST_E_OFFLINE)
+	if ((e == ST_E_IO || e == ST_E_OFFLINE) && q->r.op != ST_OPEN)
 		g->dir_failed[q->log->dir] = true;
 	if (!g->rough)
 		rig_broken(g, "%s: operation %d is answered with error %d",
@@ -402,9 +405,8 @@ static void answer_open(struct rig *g, struct rig_req *q)
 	char buf[64];
 	struct rig_log *l = q->log;
 	if (!excused(g, q)) {
+		/* a log that is not open yet may be in the directory that is gone */
 		l->state = l->exists ? RIG_CLOSED : RIG_GONE;
-		if (q->r.err == ST_E_IO || q->r.err == ST_E_OFFLINE)
-			failed(g, l);
 		return;
 	}
 	if (q->r.open.log_end_offset != rig_acked_end(l) ||
@@ -433,6 +435,8 @@ static void answer_append(struct rig *g, struct rig_req *q)
 		g->stats.acked_batches += q->batches;
 		release(g, l, q->r.append.released);
 	} else if (q->r.err == ST_E_NOSPACE && g->rough) {
+		if (!l->refused)
+			l->refused_at = (struct st_pos){q->r.append.segment, q->r.append.pos};
 		l->refused = true;
 		g->stats.refused++;
 	} else {
@@ -639,12 +643,10 @@ void rig_end(struct rig *g, enum rig_end how)
 		if (!clean && !g->rough)
 			rig_broken(g, "a clean stop is not clean");
 	}
-	bool dead = g->api.engine;
-	if (dead) {
-		sim_disk_cut(g->disk, how != RIG_END_KILL);
+	sim_disk_cut(g->disk, g->api.engine && how != RIG_END_KILL);
+	if (g->api.engine)
 		sim_api_drop(&g->api);
-		sim_disk_restart(g->disk);
-	}
+	sim_disk_restart(g->disk);
 	g->version++;
 	memset(g->reqs, 0, sizeof(g->reqs));
 	lblock_pool_fini(&g->pool);
@@ -662,6 +664,11 @@ void rig_end(struct rig *g, enum rig_end how)
 /* What the look found is what there is from now on. */
 static void adopt(struct rig *g, struct rig_log *l, const struct look_log *f)
 {
+	if ((!f->there && f->err != ST_E_NOT_FOUND) || f->damaged || f->unreadable > 0) {
+		l->state = RIG_FAILED; /* the book stays as it is */
+		l->handle = f->handle;
+		return;
+	}
 	l->delete_asked = l->delete_asked && !f->there;
 	l->delete_acked |= !f->there;
 	l->state = RIG_GONE;
@@ -685,11 +692,13 @@ static void adopt(struct rig *g, struct rig_log *l, const struct look_log *f)
 bool rig_start(struct rig *g)
 {
 	struct look *k = look_new(g, g->disk, g->seed, g->now_us, g->staging);
+	if (g->rough)
+		look_allow_harm(k);
 	bool ok = look_all(k);
 	g->now_us = look_now_us(k);
 	g->stats.starts++;
 	if (!ok) {
-		if (!rig_is_over(g))
+		if (!rig_is_over(g) && (look_is_broken(k) || !g->rough))
 			rig_broken(g, "at a start: %s", look_what(k));
 		look_free(k);
 		return false;

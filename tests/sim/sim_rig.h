@@ -71,6 +71,7 @@ struct rig_log {
 	uint64_t pos;
 	int64_t end;
 	bool refused; /* an append found no room; others behind it are still out */
+	struct st_pos refused_at;
 	struct lblock *tail;
 	struct lblock *blocks[RIG_LOG_BLOCKS]; /* not released, in order */
 	uint32_t block_count;
@@ -172,6 +173,8 @@ struct work {
 	uint32_t lives;
 	bool large;
 };
+/* The requests of one life. */
+void work_live(struct work *w);
 /* All of it, to the end or until it is over. */
 void work_run(struct work *w);
 

@@ -108,7 +108,7 @@ static void keep_small(struct work *w)
 	}
 }
 
-static void live(struct work *w)
+void work_live(struct work *w)
 {
 	struct rig *g = w->g;
 	for (uint32_t i = 0; i < w->ops && !rig_is_over(g); i++) {
@@ -133,7 +133,7 @@ void work_run(struct work *w)
 	for (uint32_t i = 0; i < w->lives && !rig_is_over(g); i++) {
 		if (!rig_start(g))
 			return;
-		live(w);
+		work_live(w);
 		if (g->broken)
 			return;
 		uint32_t how = below(g, 4);
