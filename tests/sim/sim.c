@@ -139,7 +139,7 @@ void sim_init(struct sim *s, uint64_t seed, enum sim_mutation m, bool verbose)
 	snprintf(s->dirs[0], sizeof(s->dirs[0]), "/a");
 	snprintf(s->dirs[1], sizeof(s->dirs[1]), "/b");
 	s->memory = aligned_alloc(4096, (size_t)BLOCKS_MAX * LBLOCK_SIZE);
-	s->staging = aligned_alloc(4096, sim_api_staging());
+	s->staging = aligned_alloc(4096, SIM_API_STAGING);
 	s->reqs = calloc(REQS_MAX, sizeof(*s->reqs));
 	s->build = malloc(PLAIN_SIZE);
 	s->plain = calloc(1, PLAIN_SIZE);

@@ -4,11 +4,6 @@
 #include "storage/log/store.h"
 #include "storage/worker/engine.h"
 
-size_t sim_api_staging(void)
-{
-	return ENGINE_STAGING;
-}
-
 bool sim_api_start(struct sim_api *a, const struct sim_api_config *cfg, char *err, size_t err_size)
 {
 	*a = (struct sim_api){.io = cfg->io};
@@ -37,7 +32,21 @@ bool sim_api_is_idle(const struct sim_api *a)
 	return engine_is_idle(a->engine);
 }
 
-bool sim_api_stop(struct sim_api *a)
+uint32_t sim_api_wait_ms(const struct sim_api *a)
+{
+	return 0;
+}
+
+void sim_api_stop(struct sim_api *a)
+{
+}
+
+bool sim_api_is_stopped(const struct sim_api *a)
+{
+	return true;
+}
+
+bool sim_api_close(struct sim_api *a)
 {
 	bool clean = engine_close(a->engine);
 	engine_marks(a->engine);

@@ -113,20 +113,24 @@ static void disk_submit(struct io *io, struct io_op *op)
 {
 	struct sim_disk *d = disk_of(io);
 	struct node *n = op->file->node;
+	CHECK(!n->is_dir || op->kind == IO_FSYNC);
 	if (op->kind == IO_READ || op->kind == IO_WRITE) {
 		CHECK(op->off % SECTOR == 0 && op->len % SECTOR == 0 && op->len > 0);
 		CHECK((uintptr_t)op->buf % SECTOR == 0);
 		CHECK(op->kind == IO_READ || !(op->file->flags & IO_RDONLY));
 	}
 	uint64_t t = 1 + prng_below(&d->rng, d->faults.delay_us + 1);
-	if (op->kind == IO_FDATASYNC)
+	if (op->kind == IO_FDATASYNC || op->kind == IO_FSYNC)
 		t *= 4;
 	if (prng_below(&d->rng, 50) == 0)
 		t *= 20;
 	d->flights = sd_grow(d->flights, d->flight_count, &d->flight_capacity, sizeof(*d->flights));
 	uint64_t seq = ++d->next_seq;
-	d->flights[d->flight_count++] = (struct flight){
-		.op = op, .node = n, .due_us = d->now_us + t, .seq = seq, .mark = seq};
+	d->flights[d->flight_count++] = (struct flight){.op = op,
+		.node = n,
+		.due_us = d->now_us + t,
+		.seq = seq,
+		.mark = n->is_dir ? n->names_flushed + n->name_count : seq};
 }
 
 static int64_t transfer_len(struct sim_disk *d, uint64_t len)
@@ -161,6 +165,17 @@ static int64_t do_flush(struct sim_disk *d, struct node *n, uint64_t mark, bool 
 	return 0;
 }
 
+static int64_t do_flush_dir(struct sim_disk *d, struct node *n, uint64_t mark, bool planted_fault)
+{
+	if (n->flush_failed)
+		d->violation = "a directory is flushed again after a failed flush";
+	n->flush_failed |= planted_fault;
+	if (planted_fault)
+		return -EIO;
+	sd_dir_flush(n, mark);
+	return 0;
+}
+
 static int64_t do_grow(struct sim_disk *d, struct node *n, uint64_t size)
 {
 	if (size <= n->cur.size)
@@ -185,7 +200,9 @@ static int64_t perform(struct sim_disk *d, const struct flight *f)
 		sd_file_write(d, f->node, op->buf, (uint64_t)len, op->off);
 		return len;
 	case IO_FDATASYNC:
-		return do_flush(d, f->node, f->mark, false);
+	case IO_FSYNC:
+		return f->node->is_dir ? do_flush_dir(d, f->node, f->mark, false)
+				       : do_flush(d, f->node, f->mark, false);
 	case IO_FALLOCATE:
 		return do_grow(d, f->node, op->off + op->len);
 	}
@@ -203,8 +220,9 @@ static bool perform_fault(
 	bool moves = op->kind == IO_READ || op->kind == IO_WRITE;
 	if (fault == SIM_FAULT_EIO) {
 		*out = -EIO;
-		if (op->kind == IO_FDATASYNC)
-			*out = do_flush(d, f->node, f->mark, true);
+		if (op->kind == IO_FDATASYNC || op->kind == IO_FSYNC)
+			*out = f->node->is_dir ? do_flush_dir(d, f->node, f->mark, true)
+					       : do_flush(d, f->node, f->mark, true);
 		else if (op->kind == IO_WRITE && prng_below(&d->rng, 2))
 			sd_file_write(d, f->node, op->buf, op->len, op->off);
 	} else if (fault == SIM_FAULT_NOSPACE && op->off + op->len > f->node->cur.size &&
@@ -279,8 +297,8 @@ static int disk_open(struct io *io, const char *path, unsigned flags, struct io_
 	int fault = sync_fault(d, dir, !n && (flags & IO_CREATE));
 	if (fault)
 		return fault;
-	if (n && n->is_dir)
-		return -EISDIR;
+	if (n && n->is_dir != !!(flags & IO_DIR))
+		return n->is_dir ? -EISDIR : -ENOTDIR;
 	if (n && (flags & IO_CREATE) && (flags & IO_EXCL))
 		return -EEXIST;
 	if (!n) {
@@ -475,12 +493,7 @@ static int disk_fsync_dir(struct io *io, const char *path)
 		return d->stopped ? -EIO : -ENOENT;
 	if (!alive(d))
 		return -EIO;
-	if (dir->flush_failed)
-		d->violation = "a directory is flushed again after a failed flush";
-	int rc = sync_fault(d, dir, false);
-	dir->flush_failed |= rc < 0;
-	if (rc == 0)
-		sd_dir_flush(dir);
+	int rc = (int)do_flush_dir(d, dir, UINT64_MAX, sync_fault(d, dir, false) < 0);
 	changed(d);
 	return rc;
 }

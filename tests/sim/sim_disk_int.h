@@ -78,6 +78,7 @@ struct node {
 	struct entries now, durable;
 	struct name_change *names;
 	uint32_t name_count, name_capacity;
+	uint64_t names_flushed; /* changes of names that have left `names` */
 };
 
 struct io_file {
@@ -90,7 +91,7 @@ struct flight {
 	struct node *node;
 	uint64_t due_us;
 	uint64_t seq;
-	uint64_t mark; /* flush: changes up to here */
+	uint64_t mark; /* flush: changes up to here; of a directory: so many changes of names */
 };
 
 struct sim_disk {
@@ -146,7 +147,7 @@ void sd_entries_put(struct entries *s, const char *name, struct node *node);
 /* Changes a name (volatile); makes all changes durable; settles which of them survive a crash. */
 void sd_dir_change(
 	struct node *dir, enum name_op op, const char *name, const char *to, struct node *node);
-void sd_dir_flush(struct node *n);
+void sd_dir_flush(struct node *n, uint64_t mark);
 void sd_dir_settle(struct sim_disk *d, struct node *n);
 
 /* Changes a file (volatile). */

@@ -274,15 +274,19 @@ void sd_dir_settle(struct sim_disk *d, struct node *n)
 	for (uint32_t i = 0; i < keep; i++)
 		sd_entries_apply(&n->durable, &n->names[i]);
 	d->counts.names_lost += n->name_count - keep;
+	n->names_flushed += n->name_count;
 	n->name_count = 0;
 	n->now.count = 0;
 	for (uint32_t i = 0; i < n->durable.count; i++)
 		sd_entries_put(&n->now, n->durable.e[i].name, n->durable.e[i].node);
 }
 
-void sd_dir_flush(struct node *n)
+void sd_dir_flush(struct node *n, uint64_t mark)
 {
-	for (uint32_t i = 0; i < n->name_count; i++)
+	uint32_t count = (uint32_t)min_of(mark - n->names_flushed, (uint64_t)n->name_count);
+	for (uint32_t i = 0; i < count; i++)
 		sd_entries_apply(&n->durable, &n->names[i]);
-	n->name_count = 0;
+	n->name_count -= count;
+	n->names_flushed += count;
+	memmove(n->names, n->names + count, n->name_count * sizeof(*n->names));
 }

@@ -228,5 +228,5 @@ void sim_disk_remove(struct sim_disk *d, const char *path)
 	struct node *n = sd_lookup(d, path);
 	CHECK(dir && n);
 	sd_dir_change(dir, NAME_REMOVE, name, NULL, n);
-	sd_dir_flush(dir);
+	sd_dir_flush(dir, UINT64_MAX);
 }

@@ -231,13 +231,18 @@ static void report(struct flip *x, const char *what)
 	fflush(stdout);
 }
 
+static uint16_t dir_of(const struct flip *x)
+{
+	return strncmp(x->file->path, x->g.dirs[0], strlen(x->g.dirs[0])) == 0 ? 0 : 1;
+}
+
 /* A power cut may tear the journal's last group: a harm to it looks the same. Only what that group
  * brought may be missing. */
 static bool is_torn_end(struct flip *x)
 {
 	if (!is_journal(x->file))
 		return false;
-	uint16_t dir = strncmp(x->file->path, x->g.dirs[0], strlen(x->g.dirs[0])) == 0 ? 0 : 1;
+	uint16_t dir = dir_of(x);
 	return x->last_append[dir] > 0;
 }
 
@@ -245,7 +250,7 @@ static void take_back(struct flip *x, int by)
 {
 	if (!is_torn_end(x))
 		return;
-	uint16_t dir = strncmp(x->file->path, x->g.dirs[0], strlen(x->g.dirs[0])) == 0 ? 0 : 1;
+	uint16_t dir = dir_of(x);
 	struct rig_log *l = &x->g.logs[x->last_append[dir] - 1];
 	l->acked = (uint32_t)((int)l->acked + by);
 }
@@ -293,7 +298,8 @@ static bool check_rest(struct flip *x)
 		bool same = f->there == p->there && !f->damaged && f->unreadable == 0 &&
 			    f->start == p->start && f->end == p->end;
 		all = all && same;
-		if (hit && l != hit && l != also && !same) {
+		bool mine = hit ? l == hit || l == also : l->dir == dir_of(x);
+		if (!mine && !same) {
 			snprintf(what, sizeof(what),
 				"log %u is not served any more (error %d, %u batches unreadable)",
 				i, f->err, f->unreadable);

@@ -43,7 +43,7 @@ struct look *look_new(const struct rig *g, struct sim_disk *disk, uint64_t seed,
 	struct look *k = calloc(1, sizeof(*k));
 	CHECK(k);
 	k->g = g;
-	k->own_staging = staging ? NULL : aligned_alloc(4096, sim_api_staging());
+	k->own_staging = staging ? NULL : aligned_alloc(4096, SIM_API_STAGING);
 	k->staging = staging ? staging : k->own_staging;
 	k->memory = aligned_alloc(4096, LOOK_BLOCKS * LBLOCK_SIZE);
 	CHECK(k->staging && k->memory);

@@ -23,7 +23,7 @@ struct look_log {
 	uint32_t unreadable; /* batches */
 };
 
-/* Borrows g, disk, and staging (sim_api_staging() bytes; NULL: its own). */
+/* Borrows g, disk, and staging (SIM_API_STAGING bytes; NULL: its own). */
 struct look *look_new(const struct rig *g, struct sim_disk *disk, uint64_t seed, uint64_t now_us,
 	uint8_t *staging);
 /* Drops the engine when it is still there. */

@@ -131,7 +131,8 @@ uint64_t node_next_us(const struct sim *s)
 		t = min_of(t, max_of(s->from_engine_us, s->now_us));
 	if (sim_shim_has_done(&s->shim))
 		t = s->now_us;
-	return t;
+	uint32_t wait_ms = sim_api_wait_ms(&s->api);
+	return wait_ms ? min_of(t, s->now_us + wait_ms * 1000ull) : t;
 }
 
 /* --- start
@@ -331,6 +332,12 @@ static bool stop_cleanly(struct sim *s)
 		sim_broken(s, "%u of %u blocks are free after a clean stop", s->pool.free_count,
 			s->pool.count);
 	sim_api_stop(&s->api);
+	while (!sim_api_is_stopped(&s->api)) {
+		tick(s);
+		if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
+			return false;
+	}
+	sim_api_close(&s->api);
 	return true;
 }
 

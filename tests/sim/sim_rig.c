@@ -611,7 +611,7 @@ void rig_init(struct rig *g, uint64_t seed, uint16_t dirs)
 	snprintf(g->dirs[1], sizeof(g->dirs[1]), "/b");
 	g->journal_bytes = 64 * 1024;
 	g->segment_bytes = 40 * 1024;
-	g->staging = aligned_alloc(4096, sim_api_staging());
+	g->staging = aligned_alloc(4096, SIM_API_STAGING);
 	g->memory = aligned_alloc(4096, (size_t)RIG_BLOCKS * LBLOCK_SIZE);
 	g->scratch = malloc(2 * RIG_BATCH_MAX);
 	CHECK(g->staging && g->memory && g->scratch);
@@ -636,10 +636,27 @@ void rig_fini(struct rig *g)
 	free(g->scratch);
 }
 
+static bool stop(struct rig *g)
+{
+	sim_api_stop(&g->api);
+	for (uint32_t idle = 0; !sim_api_is_stopped(&g->api) && idle < 200; idle++) {
+		g->now_us += 50 * 1000;
+		sim_disk_set_time(g->disk, g->now_us);
+		rig_step(g);
+		while (!rig_is_over(g) && rig_tick(g)) {
+		}
+	}
+	if (!sim_api_is_stopped(&g->api)) {
+		rig_broken(g, "the engine never stops");
+		return false;
+	}
+	return sim_api_close(&g->api);
+}
+
 void rig_end(struct rig *g, enum rig_end how)
 {
 	if (how == RIG_END_CLEAN && rig_drain(g)) {
-		bool clean = sim_api_stop(&g->api);
+		bool clean = stop(g);
 		if (!clean && !g->rough)
 			rig_broken(g, "a clean stop is not clean");
 	}

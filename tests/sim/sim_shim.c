@@ -47,9 +47,31 @@ static bool finish(struct sim_shim *s, struct io_op *op, int64_t result)
 	return true;
 }
 
+static bool is_dir(const struct sim_shim *s, const struct io_file *f)
+{
+	for (int i = 0; i < SIM_SHIM_DIRS; i++)
+		if (s->dirs[i] == f)
+			return true;
+	return false;
+}
+
+/* A directory is open (or no more). */
+static void note_dir(struct sim_shim *s, struct io_file *from, struct io_file *to)
+{
+	for (int i = 0; i < SIM_SHIM_DIRS; i++) {
+		if (s->dirs[i] != from)
+			continue;
+		s->dirs[i] = to;
+		return;
+	}
+}
+
 static bool intercept(struct sim_shim *s, struct io_op *op)
 {
-	if (s->mutation == SIM_SKIP_FLUSH && op->kind == IO_FDATASYNC)
+	bool flush = op->kind == IO_FDATASYNC || op->kind == IO_FSYNC;
+	bool skipped = is_dir(s, op->file) ? s->mutation == SIM_SKIP_DIR_FLUSH
+					   : s->mutation == SIM_SKIP_FLUSH;
+	if (flush && skipped)
 		return finish(s, op, 0);
 	if (s->mutation == SIM_DROP_WRITE && op->kind == IO_WRITE && prng_chance(&s->rng, 1, 100))
 		return finish(s, op, (int64_t)op->len);
@@ -75,11 +97,15 @@ static uint32_t shim_reap(struct io *io, struct list *done)
 
 static int shim_open(struct io *io, const char *path, unsigned flags, struct io_file **out)
 {
-	return CALL(io, open, path, flags, out);
+	int rc = CALL(io, open, path, flags, out);
+	if (rc == 0 && (flags & IO_DIR))
+		note_dir(shim_of(io), NULL, *out);
+	return rc;
 }
 
 static void shim_close(struct io *io, struct io_file *f)
 {
+	note_dir(shim_of(io), f, NULL);
 	CALL(io, close, f);
 }
 

@@ -36,6 +36,8 @@ const char *sim_mutation_text(enum sim_mutation m);
 /* SIM_MUTATION_COUNT: no such name. */
 enum sim_mutation sim_mutation_of(const char *name);
 
+#define SIM_SHIM_DIRS 64
+
 struct sim_shim {
 	struct io io; /* first */
 	struct io *under;
@@ -43,6 +45,7 @@ struct sim_shim {
 	struct prng rng;
 	bool recovering; /* the node is starting */
 	struct list done;
+	struct io_file *dirs[SIM_SHIM_DIRS]; /* open directories */
 };
 
 void sim_shim_init(struct sim_shim *s, struct io *under, enum sim_mutation m, uint64_t seed);
