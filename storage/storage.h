@@ -206,8 +206,12 @@ struct st_req {
 	X(io_errors_total, "input/output errors")                                                  \
 	X(offline_dirs, "log directories that are offline")                                        \
 	X(logs_open, "open logs")                                                                  \
-	X(recovered_logs_total, "logs whose tail was scanned at open")                             \
-	X(cut_bytes_total, "torn or unacknowledged bytes cut off by recovery")                     \
+	X(checkpoints_total, "checkpoints begun")                                                  \
+	X(journal_bytes, "room in the commit journals")                                            \
+	X(journal_used_bytes, "of it in use")                                                      \
+	X(played_bytes_total, "bytes of the journal played at the start")                          \
+	X(removed_bytes_total, "bytes of segments removed by retention")                           \
+	X(corrupt_blocks_total, "blocks found damaged")                                            \
 	X(registered_buffers, "1 when log blocks are registered with io_uring")                    \
 	X(syscalls_total, "system calls made by the worker")
 
@@ -228,8 +232,10 @@ struct st_config {
 	enum st_durability durability;
 	uint8_t *log_memory; /* all log blocks, to register as fixed buffers */
 	size_t log_bytes;
-	uint16_t askers; /* number of shards plus one (control) */
-	uint16_t index;	 /* of this worker */
+	uint16_t askers;	/* number of shards plus one (control) */
+	uint16_t workers;	/* how many there are; the same for each */
+	uint16_t index;		/* of this worker */
+	uint64_t journal_bytes; /* size of a commit journal: one for each worker and directory */
 	uint32_t max_logs;
 	int cpu; /* to run on, -1: any */
 };
@@ -239,15 +245,18 @@ struct st_worker;
 
 /*
  * Log directories, once per process, before the workers (main thread). Creates what is missing,
- * takes the lock (held until close), checks O_DIRECT and the format version. 0; or -1 with a
- * sentence that says what is wrong and what to do in err.
+ * takes the lock (held until close), checks O_DIRECT and the format version, and recovers the logs:
+ * newest checkpoint, then the journal. Of cfg only dirs, workers and journal_bytes count. 0; or -1
+ * with a sentence that says what is wrong and what to do in err.
  */
 struct st_dirs;
-struct st_dirs *st_dirs_open(char (*dirs)[256], uint16_t count, char *err, size_t err_size);
-/* True when the last stop was clean, so that no log needs a scan. */
+struct st_dirs *st_dirs_open(const struct st_config *cfg, char *err, size_t err_size);
+/* True when the last stop was clean: nothing had to be played. */
 bool st_dirs_clean(const struct st_dirs *d);
-/* clean = true after every worker was stopped and no log was offline: marks the stop as clean. */
-void st_dirs_close(struct st_dirs *d, bool clean);
+/* How many logs the directories know. */
+uint32_t st_dirs_log_count(const struct st_dirs *d);
+/* After every worker was stopped. */
+void st_dirs_close(struct st_dirs *d);
 
 /* Creates a worker with its io_uring and its rings; its thread starts with st_worker_start.
  * Registered buffers are left out (and logged once) where RLIMIT_MEMLOCK forbids them. NULL and err

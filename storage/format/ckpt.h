@@ -20,7 +20,7 @@
  *
  *   struct fmt_ckpt, then `count` records, each:
  *     struct fmt_ckpt_log
- *     char topic[topic_length]
+ *     char topic[topic_length], then zeros up to a multiple of 8
  *     struct fmt_ckpt_epoch epochs[epoch_count]
  *     struct fmt_block blocks[block_count]    blocks of the active segment that stand in no full
  * page of its index file; the last one may be partial: its sum runs up to fill_pos uint8_t

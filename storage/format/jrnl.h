@@ -71,7 +71,7 @@ struct fmt_jrnl_entry {
 	uint64_t pos;	     /* in the segment, of the first byte */
 	uint32_t length;     /* DATA: bytes that follow (padded to 8); DIRECT: bytes in the segment;
 				OPEN:     sizeof(struct fmt_jrnl_open) */
-	uint32_t crc;	     /* DIRECT: CRC-32C of the bytes, begun with 0; else 0 */
+	uint32_t crc; /* DIRECT: CRC-32C of [pos - lead, pos + length), begun with 0; else 0 */
 };
 _Static_assert(sizeof(struct fmt_jrnl_entry) == 32, "on disk");
 
@@ -85,7 +85,8 @@ struct fmt_jrnl_direct {
 	int32_t leader_epoch; /* of the last batch */
 	uint32_t block_count;
 	uint32_t tail_length; /* < FMT_PAGE */
-	uint32_t reserved;    /* 0 */
+	uint32_t lead; /* bytes in front of `pos` that were written with the run: `crc` covers them,
+			  too */
 };
 _Static_assert(sizeof(struct fmt_jrnl_direct) == 40, "on disk");
 

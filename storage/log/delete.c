@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deletion: the directory gets its .deleted name, durably, and then the log is gone; its files are
- * unlinked after that. What a crash leaves is finished at the next start (store_open).
+ * Deletion: with its entry in the journal the log is gone. Then its directory gets its .deleted
+ * name, and the files in it are unlinked, a few at a time. What a crash leaves is finished at the
+ * next start.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include "storage/log/log.h"
 
 /* Names of a directory, a few at a time: the directory must not change while it is listed. */
-#define NAMES_MAX 32
+#define NAMES_MAX 8
 
 struct names {
 	char name[NAMES_MAX][FMT_NAME_SIZE];
@@ -29,45 +30,46 @@ static void names_add(void *arg, const char *name)
 		n->count++;
 }
 
-int delete_finish(struct io *io, const char *path)
+/* Removes some of what is in the directory. 1: there may be more. */
+static int delete_files(struct io *io, const char *path)
 {
-	struct names names;
-	do {
-		names.count = 0;
-		int rc = io->api->list(io, path, names_add, &names);
-		for (uint32_t i = 0; rc == 0 && i < names.count; i++) {
-			char file[IO_PATH_MAX];
-			int n = snprintf(file, sizeof(file), "%s/%s", path, names.name[i]);
-			rc = n > 0 && (size_t)n < sizeof(file) ? io->api->unlink(io, file)
-							       : -ENAMETOOLONG;
-		}
-		if (rc < 0)
-			return rc;
-	} while (names.count > 0);
-	return io->api->rmdir(io, path);
+	struct names names = {0};
+	int rc = io->api->list(io, path, names_add, &names);
+	for (uint32_t i = 0; rc == 0 && i < names.count; i++) {
+		char file[IO_PATH_MAX];
+		int n = snprintf(file, sizeof(file), "%s/%s", path, names.name[i]);
+		rc = n > 0 && (size_t)n < sizeof(file) ? io->api->unlink(io, file) : -ENAMETOOLONG;
+	}
+	return rc < 0 ? rc : names.count > 0;
 }
 
-enum st_err log_delete(struct log_env *env, struct log *l)
+int delete_some(struct io *io, const char *path)
+{
+	int rc = delete_files(io, path);
+	return rc == 0 ? io->api->rmdir(io, path) : rc;
+}
+
+int delete_finish(struct io *io, const char *path)
+{
+	int rc;
+	do
+		rc = delete_some(io, path);
+	while (rc > 0);
+	return rc;
+}
+
+int log_mark_deleted(struct log_env *env, const struct log *l, char marked[IO_PATH_MAX])
 {
 	struct io *io = env->io;
-	char path[IO_PATH_MAX], gone[IO_PATH_MAX + sizeof(FMT_DELETED_SUFFIX)];
-	uint16_t dir = l->dir;
-	snprintf(path, sizeof(path), "%s", l->path);
-	snprintf(gone, sizeof(gone), "%s" FMT_DELETED_SUFFIX, l->path);
-	log_free(env, l);
-	int rc = io->api->rename(io, path, gone);
-	if (rc == -ENOTEMPTY || rc == -EEXIST) { /* an earlier deletion of this log has not ended */
-		rc = delete_finish(io, gone);
+	char path[IO_PATH_MAX];
+	log_path(env, l, path);
+	int n = snprintf(marked, IO_PATH_MAX, "%s" FMT_DELETED_SUFFIX, path);
+	CHECK(n > 0 && (size_t)n < IO_PATH_MAX);
+	int rc = io->api->rename(io, path, marked);
+	if (rc == -ENOTEMPTY || rc == -EEXIST) { /* an earlier deletion has not ended */
+		rc = delete_finish(io, marked);
 		if (rc == 0)
-			rc = io->api->rename(io, path, gone);
+			rc = io->api->rename(io, path, marked);
 	}
-	if (rc == 0)
-		rc = log_flush_dir(env, store_dir_path(env->store, dir));
-	if (rc < 0)
-		return log_failed(env, dir, rc, "delete", path);
-	rc = delete_finish(io, gone);
-	if (rc < 0)
-		log_warn("storage", "cannot remove all of %s: error %d; the next start tries again",
-			gone, -rc);
-	return ST_OK;
+	return rc == -ENOENT ? 0 : rc;
 }

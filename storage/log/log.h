@@ -8,6 +8,8 @@
 
 #include "base/lblock.h"
 #include "base/list.h"
+#include "storage/format/bidx.h"
+#include "storage/format/ckpt.h"
 #include "storage/format/format.h"
 #include "storage/format/record.h"
 #include "storage/format/scan.h"
@@ -16,29 +18,27 @@
 #include "storage/worker/io.h"
 
 /*
- * The log of one partition: a directory of segments, of which the last one is active. This room
- * opens, recovers, rolls, searches, closes and deletes it, with synchronous io; the engine does the
- * asynchronous reads and writes in between. One thread.
+ * The log of one partition: a run of segments, of which the last one is active. This room knows
+ * what is in a log and where its bytes are; the engine (storage/worker) commits, fills and reads.
+ * One thread at a time.
+ *
+ *   segment:  │ in the file ............│ pending ..............│
+ *             └─────────────────────────┴───────────────────────┴──
+ *             0                     fill_pos                 end_pos
+ *
+ * Pending bytes are durable in the lane's journal. In memory they stand in the asker's blocks from
+ * `pend` on, or, when less than a page is pending, in the private copy `tail`.
  *
  * Invariants:
  *  L1 segments are ascending, and each one's end_offset is the next one's base
- *  L2 end_offset and end_pos of the active segment are the end of what has been answered with ST_OK
- *  L3 a segment other than the active one is sealed: whole, flushed, cut to whole pages behind its
- * end L4 bytes of the active segment behind end_pos are zeros, or of the commit in flight
+ *  L2 end_offset and end_pos of the active segment are the end of what is committed
+ *  L3 fill_pos <= end_pos, and is a multiple of a page unless the segment is sealed
+ *  L4 a page of a segment file is written once, whole (the last one of a sealed segment padded with
+ *     zeros)
+ *  L5 bytes are pending if and only if `pend` or `tail` is set, and never both; a tail is shorter
+ * than a page L6 blocks[] has an entry for each block that holds a byte below end_pos, while it is
+ * loaded L7 a log without files has no sealed segments and fill_pos 0
  */
-
-/* Sparse index: an entry for the first batch at least LOG_INDEX_GAP after the last entry's. Reads
- * begin at block boundaries, so a smaller gap would save nothing. */
-#define LOG_INDEX_GAP LBLOCK_SIZE
-
-/* So much of the active segment is walked after an unclean stop, and not more (see log_mark). */
-#define LOG_MARK_BYTES (32u * 1024u * 1024u)
-
-struct index {
-	struct fmt_index_entry *entries;
-	uint32_t count;
-	uint32_t capacity;
-};
 
 struct segment {
 	int64_t base_offset;
@@ -46,26 +46,58 @@ struct segment {
 	uint64_t end_pos;
 	int64_t max_timestamp; /* -1: none */
 	int64_t created_ms;
-	int32_t leader_epoch;  /* of the last batch */
-	uint64_t file_size;    /* allocated; a multiple of 4096 */
-	uint64_t marked_pos;   /* end_pos when its index was last written */
-	struct io_file *file;  /* NULL: not open (sealed ones only) */
-	struct index index;    /* count 0 while not loaded (or empty) */
-	uint32_t reads;	       /* of it in flight: it stays open */
+	int32_t leader_epoch; /* of the last batch */
+	int64_t last_batch;   /* its base offset, once one was added in this life */
+	bool rolled;	      /* nothing is appended any more */
+	bool sealed;	      /* and all of it, with its index, is in the files */
+	bool compacted;	      /* offsets have gaps */
+	bool known;	      /* sealed: the ends above have been read from its index */
+	bool damaged;	      /* something of it is known to be corrupt */
+
+	struct io_file *file;  /* NULL: not open */
+	uint64_t file_size;    /* allocated; a multiple of a page */
 	struct list cold_node; /* log_env.cold, for sealed ones that are open */
+	uint32_t reads;	       /* of it in flight: it stays open */
+	bool file_dirty;       /* written since the last flush */
+
+	struct fmt_block *blocks; /* NULL: not loaded */
+	uint32_t block_count;
+	uint32_t block_capacity;
+	uint32_t pages_saved; /* full pages of blocks[] that are in the index file */
+	uint32_t
+		pages_missing; /* of these, the first ones that have not been read from there yet */
+	struct io_file *index_file;
+	bool index_dirty;
+
+	uint64_t fill_pos;
+	struct lblock
+		*pend; /* holds fill_pos; its next ones hold the rest; borrowed from the asker */
+	uint64_t pend_pos; /* of pend->data[0] */
+	uint8_t *tail;	   /* end_pos - fill_pos bytes */
 };
 
 struct log {
+	uint32_t number; /* in the journal of its lane */
 	uint16_t dir;
+	bool has_files;		   /* its directory exists */
+	bool names_dirty;	   /* names in its directory, or its own, have not been flushed */
+	struct io_file *meta_file; /* log.meta while it has not been flushed */
+	bool listed;		   /* its sealed segments are in segments[] */
+	bool damaged;		   /* a part of it is known to be corrupt */
+	bool may_have_stray;	   /* a roll that was never committed may have left a file behind */
 	struct uuid topic_id;
 	int32_t partition;
+	uint32_t seed; /* of block sums, but for the segment */
+	char *topic;
 	int64_t log_start_offset;
-	char path[IO_PATH_MAX]; /* of its directory */
-	struct segment **segments;
+	int64_t older_max_timestamp; /* of segments before the active one; -1: none */
+	struct segment *
+		*segments; /* known ones; all of them once it is listed; the last one is active */
 	uint32_t segment_count;
 	uint32_t segment_capacity;
-	bool dirty;	/* something was appended since it was opened */
-	bool unflushed; /* and answered without a flush (durability=written) */
+	struct fmt_ckpt_epoch *epochs; /* leader epochs and where they begin, ascending */
+	uint16_t epoch_count;
+	uint16_t epoch_capacity;
 };
 
 /* What the logs of one engine share. */
@@ -80,12 +112,14 @@ struct log_env {
 	uint32_t cold_max;
 	uint64_t flushes; /* counters for the engine's metrics */
 	uint64_t io_errors;
+	uint64_t corrupt_blocks;
 };
 #define LOG_SCRATCH (1024u * 1024u)
 
 #define LOG_INFLATE                                                                                \
 	(64u * 1024u * 1024u) /* bound of what a batch may inflate to; address space               \
 			       */
+void log_env_init(struct log_env *env, struct io *io, struct store *store, uint8_t *scratch);
 void log_env_fini(struct log_env *env);
 
 static inline struct segment *log_active(const struct log *l)
@@ -96,110 +130,147 @@ static inline int64_t log_end_offset(const struct log *l)
 {
 	return log_active(l)->end_offset;
 }
+static inline uint64_t segment_pending(const struct segment *s)
+{
+	return s->end_pos - s->fill_pos;
+}
 
-/*
- * Opens or creates the log that r (ST_OPEN) names, recovering it when there is no clean mark; fills
- * in the results of r. *out is the caller's on ST_OK (log_free).
- */
-enum st_err log_open(struct log_env *env, struct st_req *r, const struct fmt_clean_log *mark,
-	int64_t now_ms, struct log **out);
-/* Seals the active segment and makes an empty one with this base. On ST_E_NOSPACE the log is as
- * before. */
-enum st_err log_roll(struct log_env *env, struct log *l, int64_t base_offset, int64_t now_ms);
-/* File size to grow the active segment to, so that `end` bytes fit. A multiple of 4096. */
-uint64_t log_grown_size(const struct segment *s, uint64_t end);
-/*
- * r (ST_APPEND, at the end of the log) is durable: moves the end, notes it in the index. CHECKs
- * that the span holds dense whole batches as r says.
- */
-void log_appended(struct log *l, const struct st_req *r, int64_t now_ms);
-/*
- * When enough has been appended since the last time: writes the index of the active segment, whose
- * ends are what has been made durable. Recovery begins there, and takes less for damage. Not
- * flushed, and its failure does not matter: an older one, or none, only makes recovery longer. Only
- * with durability=flush, where what is answered is durable.
- */
-void log_mark(struct log_env *env, struct log *l);
-/* Closes with all files. When it is healthy, and all went well: true, and *out says how. Frees l in
- * any case. */
-bool log_close(struct log_env *env, struct log *l, bool healthy, struct fmt_clean_log *out);
-/* Deletes the files: after ST_OK the log is gone for good, crash or not. Frees l in any case. */
-enum st_err log_delete(struct log_env *env, struct log *l);
-/* Closes the files and frees. */
+/* --- logs (log.c) ------------------------------------------------------------------------ */
+
+/* An empty log that begins at start_offset: memory only. NULL when that is short. */
+struct log *log_new(uint16_t dir, const struct uuid *topic_id, int32_t partition, const char *topic,
+	uint32_t number, int64_t start_offset);
+/* Closes its files and frees it. */
 void log_free(struct log_env *env, struct log *l);
-/* The image of the active segment's last block. */
-enum st_err log_tail(struct log_env *env, struct log *l, struct lblock *block);
-/* ST_LOOKUP; fills in the results. */
-enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r);
-/* CHECKs L1 and what else can be seen from here. */
+/* Path of its directory, or of a segment's file in it. */
+void log_path(const struct log_env *env, const struct log *l, char out[IO_PATH_MAX]);
+void segment_path(const struct log_env *env, const struct log *l, int64_t base_offset,
+	const char *suffix, char out[IO_PATH_MAX]);
+/* Rolls: adds an empty active segment, in memory. 0 or -ENOMEM. */
+int log_roll(struct log *l, int64_t base_offset, int64_t now_ms);
+/* Takes back a roll whose segment is still empty. */
+void log_unroll(struct log_env *env, struct log *l);
+/* The first append after a start: removes what a roll that was never committed may have left. */
+void log_remove_stray(struct log_env *env, struct log *l);
+/* A batch with this leader epoch is appended at base_offset. 0 or -ENOMEM. */
+int log_note_epoch(struct log *l, int32_t epoch, int64_t base_offset);
+/* Makes the log's directory with log.meta. Nothing is flushed. 0 or -errno. */
+int log_make_files(struct log_env *env, struct log *l);
+/* Flushes log.meta and the names of the log's files. 0 or -EIO. */
+int log_flush_names(struct log_env *env, struct log *l);
+/* Fills in what is known of it in a checkpoint record (topic, tail and blocks are not copied). */
+void log_describe(const struct log *l, struct fmt_ckpt_log *out);
+/* The log that a record of a checkpoint describes. NULL when memory is short. */
+struct log *log_of_ckpt(uint16_t dir, const struct ckpt_view *v);
+/* Where everything before it is released (storage.h P8). */
+struct st_pos log_released(const struct log *l);
+/* CHECKs L1 to L7 as far as it can be seen from here. */
 void log_check(const struct log *l);
 
-/* --- reading: the engine fills blocks, this says from where and what is in them ---------- */
+/* --- segments (segment.c) ---------------------------------------------------------------- */
+
+struct segment *segment_new(int64_t base_offset);
+void segment_free(struct log_env *env, struct segment *s);
+/* Opens, or creates, the file for writing. Creating flushes nothing. 0 or -errno. */
+int segment_open_file(struct log_env *env, struct log *l, struct segment *s);
+/* File size to grow the segment to, so that `end` bytes fit. A multiple of 4096. */
+uint64_t segment_grown_size(const struct segment *s, uint64_t end);
+/* A sealed segment gets its file open and its blocks loaded for reading; the active one its blocks.
+ */
+enum st_err segment_warm(struct log_env *env, struct log *l, struct segment *s);
+/* Closes the least recently used sealed segments when too many are open. */
+void segment_cool(struct log_env *env);
+/* A sealed segment whose files have just been flushed joins those that are open for readers. */
+void segment_rest(struct log_env *env, struct segment *s);
+/* What must be known of a sealed segment (its ends) is read from its index. */
+enum st_err segment_know(struct log_env *env, struct log *l, struct segment *s);
+/* Copies n pending bytes at pos out. They must be pending. */
+void segment_copy_pending(const struct segment *s, uint64_t pos, void *dst, size_t n);
+/* Keeps the pending bytes, less than a page, in a private copy, so that the blocks are released.
+ * False when memory is short. */
+bool segment_keep_tail(struct segment *s);
+/* Reads n bytes at pos, which lie below end_pos, wherever they are. 0 or -errno. */
+int segment_pread(struct log_env *env, struct segment *s, void *buf, size_t n, uint64_t pos);
+
+/* --- block index (blocks.c) -------------------------------------------------------------- */
+
+uint32_t log_seed(const struct log *l, const struct segment *s);
+/* A batch begins at s->end_pos; its bytes come by blocks_add_bytes. Moves end_offset, timestamps. 0
+ * or -ENOMEM, and nothing has changed. */
+int blocks_reserve(struct segment *s, uint64_t end_pos);
+void blocks_add_batch(struct segment *s, uint32_t seed, const struct scan_batch *b);
+/* Sums n bytes at s->end_pos and moves it on. Room has been reserved. */
+void blocks_add_bytes(struct segment *s, uint32_t seed, const uint8_t *p, size_t n);
+/* Makes the entries [page * BIDX_PER_PAGE, ...) into an index page, the last one when `last`. */
+void blocks_to_page(const struct log *l, const struct segment *s, uint32_t page, bool last,
+	struct fmt_bidx_page *out);
+/* Loads blocks[] from the index file, or makes it anew from the segment when that is not whole. */
+enum st_err blocks_load(struct log_env *env, struct log *l, struct segment *s);
+/* Pages of the index when it is complete. */
+uint32_t blocks_pages(const struct segment *s);
+
+/* --- sealed segments on disk (list.c) ---------------------------------------------------- */
+
+/* Puts all sealed segments into l->segments, once. */
+enum st_err log_list(struct log_env *env, struct log *l);
+
+/* --- reading (read.c): the engine fills blocks, this says from where and what is in them --- */
 
 struct read_plan {
 	struct segment *segment;
-	uint64_t start;	 /* of the first block; a multiple of LBLOCK_SIZE */
-	uint64_t length; /* bytes to read from there; a multiple of 4096 */
-	uint64_t pos;	 /* a batch begins here, at or before the wanted one */
-	int64_t offset;	 /* its base offset */
-	/* the segment's end when the read was planned: bytes behind it may be on their way */
-	uint64_t end_pos;
+	uint64_t start;	   /* of the first block; a multiple of LBLOCK_SIZE */
+	uint64_t length;   /* bytes wanted from there */
+	uint64_t file_end; /* bytes in front of it are in the file; the rest has been copied from
+			      memory */
+	uint64_t pos;	   /* a batch begins here, at or before the wanted one */
+	int64_t offset;	   /* its base offset */
+	uint64_t end_pos;  /* the segment's end when the read was planned */
 	int64_t end_offset;
+	uint32_t last_sum; /* of the last block up to end_pos, if the plan reaches it */
 };
+
 /*
- * Where to read for r (ST_READ). Opens the segment and loads its index when it has to; the caller
- * then counts itself in segment->reads. ST_E_RANGE, ST_E_CORRUPT, ST_E_SHORT, ST_E_LIMIT.
+ * Plans r (ST_READ): picks the segment, copies what is pending into the blocks, says which bytes of
+ * the file are needed.
  */
 enum st_err log_read_plan(
 	struct log_env *env, struct log *l, struct st_req *r, struct read_plan *plan);
 /*
- * The blocks of r hold plan->length bytes. ST_OK: r's results are filled in. Or an error for r.
- * *again: plan has been moved on to a later position, read once more.
+ * All bytes of the plan are in r->read.blocks: verifies them, finds the batches, fills in the
+ * results of r. *again: the plan has been changed and is to be read once more (the batch is
+ * larger).
  */
-enum st_err log_read_done(struct log *l, struct st_req *r, struct read_plan *plan, bool *again);
+enum st_err log_read_done(
+	struct log_env *env, struct log *l, struct st_req *r, struct read_plan *plan, bool *again);
+/* The image of the active segment's last block. */
+enum st_err log_tail(struct log_env *env, struct log *l, struct lblock *block);
+/* r (ST_APPEND, at the end of the log) is durable: moves the end. Room was made by log_reserve.
+ * CHECKs that the span holds dense whole batches as r says. */
+int log_reserve_append(struct log *l, uint64_t end_pos);
+void log_appended(struct log *l, const struct st_req *r, int64_t now_ms);
+/* ST_LOOKUP; fills in the results. */
+enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r);
 
-/* --- inside the room --------------------------------------------------------------------- */
+/* --- retention (retain.c) ---------------------------------------------------------------- */
 
-/* 0, or -ENOMEM (for the first entry only: later ones are left out, which makes the index sparser).
- */
-int index_init(struct index *x);
-void index_fini(struct index *x);
-void index_add(struct index *x, const struct scan_batch *b);
-/* The last entry with offset <= `offset`. The index is not empty and its first entry is not above.
- */
-uint32_t index_find(const struct index *x, int64_t offset);
-/* Writes the segment's index file. 0 or -errno. */
-int index_store(struct log_env *env, const struct log *l, const struct segment *s, bool durable);
-/* Loads it. When with_entries is false only the segment's ends. -ENOENT, -EBADMSG (damaged), ... */
-int index_load(struct log_env *env, const struct log *l, struct segment *s, bool with_entries);
+/* The log start that the policy asks for: the present one or more. */
+enum st_err log_retain(struct log_env *env, struct log *l, const struct st_policy *policy,
+	int64_t limit, int64_t now_ms, int64_t *log_start);
+/* Unlinks the oldest segment when it lies wholly below the log's start and nobody reads it. True
+ * when there may be more; *freed: bytes. */
+bool log_drop_oldest(struct log_env *env, struct log *l, uint64_t *freed);
 
-/* Room for one more in l->segments. 0 or -ENOMEM. */
-int log_reserve(struct log *l);
-struct segment *segment_new(int64_t base_offset);
-void segment_free(struct log_env *env, struct segment *s);
-void segment_path(
-	char out[IO_PATH_MAX], const struct log *l, int64_t base_offset, const char *suffix);
-/* Creates the file of a new, empty segment; its name is durable afterwards. 0 or -errno. */
-int segment_create(struct log_env *env, const struct log *l, struct segment *s);
-/* Makes a sealed segment readable: file open, index loaded. */
-enum st_err segment_warm(struct log_env *env, struct log *l, struct segment *s);
-/* Closes what has not been used for longest, down to cold_max. */
-void segment_cool(struct log_env *env);
+/* --- deletion (delete.c) ----------------------------------------------------------------- */
 
-/*
- * Walks the whole segment file: sets its ends, index and max_timestamp to what is valid. *stop: why
- * it ended. 0, -errno of a read, -ENOMEM.
- */
-int recover_scan(struct log_env *env, struct segment *s, enum scan_stop *stop);
-/* The same from end_pos on, with the index and the ends as they are. */
-int recover_scan_on(struct log_env *env, struct segment *s, enum scan_stop *stop);
-/*
- * Recovers the active segment after an unclean stop: scans it from its mark on, cuts off what is
- * behind the last valid batch for good, flushes what is before it. *cut_bytes: how much was cut.
- * 0; -EBADMSG: less is there than was once durable; or -errno.
- */
-int recover_active(
-	struct log_env *env, const struct log *l, struct segment *s, uint64_t *cut_bytes);
+/* Renames the log's directory to its .deleted name. 0 (also when there is none) or -errno. */
+int log_mark_deleted(struct log_env *env, const struct log *l, char marked[IO_PATH_MAX]);
+/* Removes some of what is in a directory that is marked as deleted. 1: more is left; 0: all is
+ * gone; or -errno. */
+int delete_some(struct io *io, const char *path);
+/* All of it. */
+int delete_finish(struct io *io, const char *path);
+
+/* --- small files (file.c) ---------------------------------------------------------------- */
 
 /* Flush a file, or the names in a directory. 0 or -EIO: whatever the reason of a failed flush is,
  * the directory goes offline. */
@@ -208,7 +279,7 @@ int log_flush_dir(struct log_env *env, const char *path);
 /* Reads a whole small file into memory that the caller frees. -EFBIG when over max. */
 int file_load(struct io *io, const char *path, size_t max, void **out, size_t *length);
 enum file_sync {
-	FILE_LAZY,    /* nothing is flushed: for what can be made again */
+	FILE_LAZY,    /* nothing is flushed: for what is flushed later */
 	FILE_FLUSHED, /* the bytes are flushed before the file gets its name; the caller flushes dir
 		       */
 	FILE_NAMED,   /* dir is flushed, too */
@@ -222,7 +293,5 @@ int file_store(struct log_env *env, const char *dir, const char *name, const voi
  */
 enum st_err log_failed(
 	struct log_env *env, uint16_t dir, int rc, const char *what, const char *path);
-/* Removes a directory that is marked as deleted, and the files in it. 0 or -errno. */
-int delete_finish(struct io *io, const char *path);
 
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/crc.h"
 #include "base/log.h"
@@ -23,14 +24,6 @@ struct lookup {
 
 #define LOOKUP_WINDOW (64u * 1024u)
 
-void log_env_fini(struct log_env *env)
-{
-	record_scratch_destroy(env->records);
-	free(env->inflate);
-	env->records = NULL;
-	env->inflate = NULL;
-}
-
 static bool lookup_has_scratch(struct log_env *env)
 {
 	if (env->records)
@@ -47,14 +40,10 @@ static enum st_err lookup_head(
 	struct lookup *k, struct segment *s, uint64_t pos, const uint8_t **head)
 {
 	if (pos < k->window || pos + SCAN_BATCH_HEAD > k->window_end) {
-		struct io *io = k->env->io;
-		uint64_t end = align_up(s->end_pos, (uint64_t)FMT_PAGE);
 		k->window = align_down(pos, (uint64_t)FMT_PAGE);
-		k->window_end = min_of(k->window + LOOKUP_WINDOW, end);
-		uint64_t n = k->window_end - k->window;
-		int64_t got = io->api->pread(io, s->file, k->env->scratch, n, k->window);
-		if (got != (int64_t)n) {
-			k->env->io_errors++;
+		k->window_end = min_of(k->window + LOOKUP_WINDOW, s->end_pos);
+		size_t n = (size_t)(k->window_end - k->window);
+		if (segment_pread(k->env, s, k->env->scratch, n, k->window) < 0) {
 			k->window_end = 0;
 			return ST_E_CORRUPT;
 		}
@@ -67,24 +56,17 @@ static enum st_err lookup_head(
 static enum st_err lookup_in_batch(
 	struct lookup *k, struct segment *s, const struct scan_batch *b, struct st_req *r)
 {
-	struct io *io = k->env->io;
-	uint64_t from = align_down(b->pos, (uint64_t)FMT_PAGE);
-	size_t length = (size_t)(align_up(b->pos + b->size, (uint64_t)FMT_PAGE) - from);
-	uint8_t *own = NULL, *mem = k->env->scratch;
-	if (length > LOG_SCRATCH) {
-		own = aligned_alloc(FMT_PAGE, length);
+	uint8_t *own = NULL, *p = k->env->scratch;
+	if (b->size > LOG_SCRATCH - FMT_PAGE) {
+		own = malloc(b->size);
 		if (!own)
 			return ST_E_LIMIT;
-		mem = own;
+		p = own;
 	}
 	k->window_end = 0; /* scratch is used for the batch */
 	enum st_err err = ST_OK;
-	if (io->api->pread(io, s->file, mem, length, from) < (int64_t)(b->pos + b->size - from)) {
-		k->env->io_errors++;
-		err = ST_E_CORRUPT;
-	}
-	const uint8_t *p = mem + (b->pos - from);
-	if (err == ST_OK && crc32c(0, p + SCAN_CRC_FROM, b->size - SCAN_CRC_FROM) != b->crc)
+	if (segment_pread(k->env, s, p, b->size, b->pos) < 0 ||
+		crc32c(0, p + SCAN_CRC_FROM, b->size - SCAN_CRC_FROM) != b->crc)
 		err = ST_E_CORRUPT;
 	if (err == ST_OK) {
 		int n = record_find(p, b->size, k->timestamp, k->env->records, &r->lookup.offset,
@@ -100,28 +82,31 @@ static bool lookup_matches(const struct lookup *k, int64_t max_timestamp, int64_
 	return k->timestamp >= 0 ? max_timestamp >= k->timestamp : max_timestamp == best;
 }
 
-/* The batches from index entry i up to the next one. */
-static enum st_err lookup_in_chunk(
+/* The batches that begin in block i. */
+static enum st_err lookup_in_block(
 	struct lookup *k, struct segment *s, uint32_t i, int64_t best, struct st_req *r)
 {
-	const struct fmt_index_entry *e = &s->index.entries[i];
-	uint64_t pos = e->pos;
-	uint64_t end = i + 1 < s->index.count ? s->index.entries[i + 1].pos : s->end_pos;
-	int64_t expected = e->offset;
+	uint64_t pos = (uint64_t)i * BIDX_BLOCK + s->blocks[i].first_pos;
+	uint64_t end = min_of((uint64_t)(i + 1) * BIDX_BLOCK, s->end_pos);
+	int64_t expected = s->blocks[i].first_offset;
 	while (pos < end) {
 		const uint8_t *head;
 		struct scan_batch b;
-		if (end - pos < SCAN_BATCH_HEAD)
+		if (s->end_pos - pos < SCAN_BATCH_HEAD)
 			return ST_E_CORRUPT;
 		enum st_err err = lookup_head(k, s, pos, &head);
 		if (err != ST_OK)
 			return err;
-		if (scan_head(head, end - pos, expected, &b) != SCAN_STOP_NONE)
+		int64_t base = (int64_t)be64_get(head);
+		if (s->compacted && base > expected)
+			expected = base;
+		if (scan_head(head, s->end_pos - pos, expected, &b) != SCAN_STOP_NONE)
 			return ST_E_CORRUPT;
 		if (b.base_offset >= k->limit)
 			return ST_E_NOT_FOUND;
 		b.pos = pos;
-		if (lookup_matches(k, b.max_timestamp, best)) {
+		bool gone = b.last_offset < k->log->log_start_offset;
+		if (!gone && lookup_matches(k, b.max_timestamp, best)) {
 			err = lookup_in_batch(k, s, &b, r);
 			if (err != ST_E_NOT_FOUND)
 				return err;
@@ -136,20 +121,38 @@ static enum st_err lookup_in_segment(
 	struct lookup *k, struct segment *s, int64_t best, struct st_req *r)
 {
 	enum st_err err = segment_warm(k->env, k->log, s);
-	k->window_end = 0;
+	k->window = k->window_end = 0;
 	if (err != ST_OK)
 		return err;
-	for (uint32_t i = 0; i < s->index.count; i++) {
-		const struct fmt_index_entry *e = &s->index.entries[i];
-		if (e->offset >= k->limit)
+	for (uint32_t i = 0; i < s->block_count; i++) {
+		const struct fmt_block *b = &s->blocks[i];
+		if (b->first_offset >= k->limit)
 			return ST_E_NOT_FOUND;
-		if (!lookup_matches(k, e->max_timestamp, best))
+		if (b->first_pos == BIDX_NO_BATCH || !lookup_matches(k, b->max_timestamp, best))
 			continue;
-		err = lookup_in_chunk(k, s, i, best, r);
+		err = lookup_in_block(k, s, i, best, r);
 		if (err != ST_E_NOT_FOUND)
 			return err;
 	}
 	return ST_E_NOT_FOUND;
+}
+
+/* Segments that reach above the log's start, with their ends known. */
+static enum st_err lookup_prepare(struct lookup *k, uint32_t *first, int64_t *best)
+{
+	struct log *l = k->log;
+	enum st_err err = log_list(k->env, l);
+	*best = -1;
+	for (uint32_t i = l->segment_count; err == ST_OK && i-- > 0;) {
+		struct segment *s = l->segments[i];
+		if (s->end_offset <= l->log_start_offset && i + 1 < l->segment_count)
+			break;
+		*first = i;
+		if (s->sealed)
+			err = segment_know(k->env, l, s);
+		*best = max_of(*best, s->max_timestamp);
+	}
+	return err;
 }
 
 enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r)
@@ -160,25 +163,30 @@ enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r)
 		.timestamp = r->lookup.timestamp,
 		.limit = min_of(r->lookup.limit, log_end_offset(l)),
 	};
-	int64_t best = -1;
-	for (uint32_t i = 0; i < l->segment_count; i++)
-		best = max_of(best, l->segments[i]->max_timestamp);
+	uint32_t first = 0;
+	int64_t best;
+	enum st_err err = lookup_prepare(&k, &first, &best);
+	if (err != ST_OK)
+		return err;
 	if (k.timestamp < 0 && best < 0)
 		return ST_E_NOT_FOUND; /* no record has a timestamp */
 	if (!lookup_has_scratch(env))
 		return ST_E_LIMIT;
-	for (uint32_t i = 0; i < l->segment_count; i++) {
+	for (uint32_t i = first; i < l->segment_count; i++) {
 		struct segment *s = l->segments[i];
 		if (s->base_offset >= k.limit)
 			break;
 		if (s->end_pos == 0 || !lookup_matches(&k, s->max_timestamp, best))
 			continue;
-		enum st_err err = lookup_in_segment(&k, s, best, r);
+		err = lookup_in_segment(&k, s, best, r);
 		if (err == ST_E_CORRUPT)
-			log_error("storage", "%s: segment %lld is damaged (time lookup)", l->path,
-				(long long)s->base_offset);
+			log_error("storage", "%s-%d: segment %lld is damaged (time lookup)",
+				l->topic, l->partition, (long long)s->base_offset);
 		if (err != ST_E_NOT_FOUND)
-			return err == ST_OK && r->lookup.offset >= k.limit ? ST_E_NOT_FOUND : err;
+			return err == ST_OK && (r->lookup.offset >= k.limit ||
+						       r->lookup.offset < l->log_start_offset)
+				       ? ST_E_NOT_FOUND
+				       : err;
 	}
 	return ST_E_NOT_FOUND;
 }

@@ -23,17 +23,57 @@ static struct segment *log_segment_of(struct log *l, int64_t offset)
 	return l->segments[lo];
 }
 
+static enum st_err read_corrupt(
+	struct log_env *env, const struct log *l, const struct segment *s, uint64_t pos)
+{
+	char path[IO_PATH_MAX];
+	segment_path(env, l, s->base_offset, "log", path);
+	env->corrupt_blocks++;
+	log_error("storage", "%s is damaged at byte %llu", path, (unsigned long long)pos);
+	return ST_E_CORRUPT;
+}
+
 /* Sets start and length so that the blocks of r are filled from plan->pos on. */
 static void read_plan_range(const struct st_req *r, struct read_plan *plan)
 {
 	plan->start = align_down(plan->pos, (uint64_t)LBLOCK_SIZE);
 	uint64_t room = (uint64_t)r->read.block_count * LBLOCK_SIZE;
-	plan->end_pos = plan->segment->end_pos;
-	plan->end_offset = plan->segment->end_offset;
-	uint64_t end = align_up(plan->end_pos, (uint64_t)FMT_PAGE);
-	/* The wanted batch begins less than a gap behind pos, unless the index is sparser here. */
-	uint64_t want = (plan->pos - plan->start) + LOG_INDEX_GAP + r->read.max_bytes;
-	plan->length = min_of(min_of(room, end - plan->start), align_up(want, (uint64_t)FMT_PAGE));
+	/* Up to a whole block, so that its sum can be seen to be right. The wanted batch begins
+	 * less than a block behind pos, unless batches are larger than that. */
+	uint64_t want = align_up(
+		(plan->pos - plan->start) + LBLOCK_SIZE + r->read.max_bytes, (uint64_t)LBLOCK_SIZE);
+	plan->length = min_of(min_of(room, want), plan->end_pos - plan->start);
+	plan->file_end = min_of(plan->segment->fill_pos, plan->start + plan->length);
+}
+
+/* What is not in the file yet goes into the blocks now: later it may stand elsewhere. */
+static void read_copy_pending(const struct st_req *r, const struct read_plan *plan)
+{
+	struct lblock *b = r->read.blocks;
+	uint64_t at = plan->start, end = plan->start + plan->length;
+	for (; at < end; at += LBLOCK_SIZE, b = b->next) {
+		uint64_t from = max_of(at, plan->file_end), to = min_of(at + LBLOCK_SIZE, end);
+		if (from < to)
+			segment_copy_pending(
+				plan->segment, from, b->data + (from - at), (size_t)(to - from));
+		b->file_pos = at;
+		b->segment = plan->segment->base_offset;
+	}
+}
+
+/* The segment that holds `offset`; of sealed ones, that is there. */
+static enum st_err read_find_segment(
+	struct log_env *env, struct log *l, int64_t offset, struct segment **out)
+{
+	if (offset < l->segments[0]->base_offset) {
+		enum st_err err = log_list(env, l);
+		if (err != ST_OK)
+			return err;
+		if (offset < l->segments[0]->base_offset)
+			return ST_E_CORRUPT; /* its segment is missing */
+	}
+	*out = log_segment_of(l, offset);
+	return segment_warm(env, l, *out);
 }
 
 enum st_err log_read_plan(
@@ -46,32 +86,27 @@ enum st_err log_read_plan(
 		r->read.need = 1;
 		return ST_E_SHORT;
 	}
-	struct segment *s = log_segment_of(l, r->read.offset);
-	enum st_err err = segment_warm(env, l, s);
+	struct segment *s;
+	enum st_err err = read_find_segment(env, l, r->read.offset, &s);
 	if (err != ST_OK)
 		return err;
-	const struct fmt_index_entry *e = &s->index.entries[index_find(&s->index, r->read.offset)];
-	*plan = (struct read_plan){.segment = s, .pos = e->pos, .offset = e->offset};
+	int64_t i = bidx_find(s->blocks, s->block_count, r->read.offset);
+	if (i < 0 && s->compacted) /* before its first batch: in a gap */
+		i = 0;
+	if (i < 0)
+		return read_corrupt(env, l, s, 0);
+	const struct fmt_block *k = &s->blocks[i];
+	*plan = (struct read_plan){
+		.segment = s,
+		.pos = (uint64_t)i * BIDX_BLOCK + k->first_pos,
+		.offset = k->first_offset,
+		.end_pos = s->end_pos,
+		.end_offset = s->end_offset,
+		.last_sum = s->blocks[s->block_count - 1].sum,
+	};
 	read_plan_range(r, plan);
+	read_copy_pending(r, plan);
 	return ST_OK;
-}
-
-static uint32_t span_crc(struct lspan s)
-{
-	uint32_t crc = 0;
-	while (s.len > 0) {
-		uint32_t run = min_of(s.len, LBLOCK_SIZE - s.off);
-		crc = crc32c(crc, s.first->data + s.off, run);
-		s = lspan_skip(s, run);
-	}
-	return crc;
-}
-
-static enum st_err read_corrupt(const struct log *l, const struct segment *s, uint64_t pos)
-{
-	log_error("storage", "%s: segment %lld is damaged at byte %llu", l->path,
-		(long long)s->base_offset, (unsigned long long)pos);
-	return ST_E_CORRUPT;
 }
 
 /* The batch at plan->pos needs `size` bytes, which the blocks did not hold. */
@@ -87,8 +122,28 @@ static enum st_err read_more(struct st_req *r, struct read_plan *plan, uint32_t 
 	read_plan_range(r, plan);
 	r->read.max_bytes = max_bytes;
 	CHECK(plan->start + plan->length > before);
+	read_copy_pending(r, plan);
 	*again = true;
 	return ST_OK;
+}
+
+/* Checks the sums of the blocks that were read. The first byte that cannot be trusted. */
+static uint64_t read_verify(
+	const struct log *l, const struct st_req *r, const struct read_plan *plan)
+{
+	const struct segment *s = plan->segment;
+	uint32_t seed = log_seed(l, s);
+	const struct lblock *b = r->read.blocks;
+	uint64_t at = plan->start, end = plan->start + plan->length;
+	for (; at < end; at += LBLOCK_SIZE, b = b->next) {
+		uint64_t stop = min_of(at + LBLOCK_SIZE, plan->end_pos);
+		uint32_t i = (uint32_t)(at / BIDX_BLOCK);
+		uint32_t sum = stop == plan->end_pos ? plan->last_sum : s->blocks[i].sum;
+		CHECK(stop <= end); /* whole blocks are read */
+		if (crc32c(bidx_sum_begin(seed, i), b->data, (size_t)(stop - at)) != sum)
+			return at;
+	}
+	return end;
 }
 
 /* Where a walk over the blocks stands. */
@@ -98,8 +153,11 @@ struct walk {
 	int64_t expected;
 	bool found;
 	struct lspan span;
+	int64_t base; /* of the first batch in span */
 	uint64_t end_pos;
 	int64_t limit;
+	bool gaps; /* offsets are not dense: the segment was compacted */
+	int64_t limit_all;
 };
 
 enum walk_step { WALK_ON, WALK_END, WALK_MORE, WALK_BAD };
@@ -114,6 +172,9 @@ static enum walk_step walk_batch(struct walk *w, const struct st_req *r, uint32_
 	if (w->left.len < sizeof(head))
 		return WALK_MORE;
 	lspan_copy(w->left, 0, head, sizeof(head));
+	int64_t base = (int64_t)be64_get(head);
+	if (w->gaps && base > w->expected)
+		w->expected = base;
 	if (scan_head(head, w->end_pos - w->pos, w->expected, &b) != SCAN_STOP_NONE)
 		return WALK_BAD;
 	bool wanted = b.last_offset >= r->read.offset;
@@ -124,13 +185,10 @@ static enum walk_step walk_batch(struct walk *w, const struct st_req *r, uint32_
 		*need = b.size;
 		if (b.size > w->left.len)
 			return w->found ? WALK_END : WALK_MORE;
-		struct lspan body = lspan_skip(w->left, SCAN_CRC_FROM);
-		body.len = b.size - SCAN_CRC_FROM;
-		if (span_crc(body) != b.crc)
-			return WALK_BAD;
 	}
 	if (wanted && !w->found) {
 		w->found = true;
+		w->base = b.base_offset;
 		w->span = (struct lspan){.first = w->left.first, .off = w->left.off};
 	}
 	w->span.len += wanted ? b.size : 0;
@@ -140,47 +198,88 @@ static enum walk_step walk_batch(struct walk *w, const struct st_req *r, uint32_
 	return WALK_ON;
 }
 
-enum st_err log_read_done(struct log *l, struct st_req *r, struct read_plan *plan, bool *again)
+/* Goes on with the segment after the plan's. */
+static enum st_err read_next_segment(
+	struct log_env *env, struct log *l, struct st_req *r, struct read_plan *plan, bool *again)
+{
+	int64_t asked = r->read.offset;
+	r->read.offset = plan->segment->end_offset;
+	enum st_err err = log_read_plan(env, l, r, plan);
+	r->read.offset = asked;
+	*again = err == ST_OK;
+	return err;
+}
+
+enum st_err log_read_done(
+	struct log_env *env, struct log *l, struct st_req *r, struct read_plan *plan, bool *again)
 {
 	struct segment *s = plan->segment;
 	uint32_t skip = (uint32_t)(plan->pos - plan->start);
-	struct lspan all = {.first = r->read.blocks, .len = (uint32_t)plan->length};
+	uint64_t good = read_verify(l, r, plan);
+	*again = false;
+	if (good <= plan->pos)
+		return read_corrupt(env, l, s, good);
+	struct lspan all = {.first = r->read.blocks, .len = (uint32_t)(good - plan->start)};
 	struct walk w = {
 		.left = lspan_skip(all, skip),
 		.pos = plan->pos,
 		.expected = plan->offset,
 		.end_pos = plan->end_pos,
 		.limit = min_of(r->read.limit, plan->end_offset),
+		.gaps = s->compacted,
+		.limit_all = min_of(r->read.limit, log_end_offset(l)),
 	};
 	enum walk_step step;
 	uint32_t need = 0;
-	int64_t base = 0;
-	*again = false;
-	do {
-		if (!w.found)
-			base = w.expected;
+	do
 		step = walk_batch(&w, r, &need);
-	} while (step == WALK_ON);
-	if (!w.found) {
-		plan->pos = w.pos;
-		plan->offset = w.expected;
-		if (step == WALK_MORE)
-			return read_more(r, plan, need, again);
-		return step == WALK_BAD ? read_corrupt(l, s, w.pos) : ST_E_RANGE;
+	while (step == WALK_ON);
+	bool cut = good < plan->start + plan->length; /* a later block is damaged */
+	if (cut)
+		read_corrupt(env, l, s, good); /* who asks for what is there gets the error */
+	if (w.found) {
+		if (step == WALK_BAD)
+			read_corrupt(env, l, s, w.pos);
+		r->read.span = w.span;
+		r->read.base_offset = w.base;
+		r->read.next_offset = w.expected;
+		return ST_OK;
 	}
+	plan->pos = w.pos;
+	plan->offset = w.expected;
+	if (step == WALK_MORE)
+		return cut ? ST_E_CORRUPT : read_more(r, plan, need, again);
 	if (step == WALK_BAD)
-		read_corrupt(l, s,
-			w.pos); /* what is before it is good; who asks for it gets the error */
-	r->read.span = w.span;
-	r->read.base_offset = base;
-	r->read.next_offset = w.expected;
-	return ST_OK;
+		return read_corrupt(env, l, s, w.pos);
+	/* in the gap behind the last batch of a compacted segment */
+	bool gap = s->compacted && w.pos >= plan->end_pos && s->end_offset < w.limit_all;
+	return gap ? read_next_segment(env, l, r, plan, again) : ST_E_RANGE;
+}
+
+/* --- the end of the log ------------------------------------------------------------------ */
+
+int log_reserve_append(struct log *l, uint64_t end_pos)
+{
+	return blocks_reserve(log_active(l), end_pos);
+}
+
+/* Sums n bytes of the span. */
+static struct lspan appended_bytes(struct segment *s, uint32_t seed, struct lspan left, uint32_t n)
+{
+	while (n > 0) {
+		uint32_t run = min_of(n, LBLOCK_SIZE - left.off);
+		blocks_add_bytes(s, seed, left.first->data + left.off, run);
+		left = lspan_skip(left, run);
+		n -= run;
+	}
+	return left;
 }
 
 void log_appended(struct log *l, const struct st_req *r, int64_t now_ms)
 {
 	struct segment *s = log_active(l);
 	struct lspan left = r->append.span;
+	uint32_t seed = log_seed(l, s);
 	CHECK(r->append.segment == s->base_offset && r->append.pos == s->end_pos);
 	CHECK(r->append.base_offset == s->end_offset && left.len > 0);
 	if (s->end_pos == 0)
@@ -192,16 +291,11 @@ void log_appended(struct log *l, const struct st_req *r, int64_t now_ms)
 		lspan_copy(left, 0, head, sizeof(head));
 		enum scan_stop bad = scan_head(head, left.len, s->end_offset, &b);
 		CHECK(bad == SCAN_STOP_NONE);
-		b.pos = s->end_pos;
-		index_add(&s->index, &b);
-		s->end_pos += b.size;
-		s->end_offset = b.last_offset + 1;
-		s->max_timestamp = max_of(s->max_timestamp, b.max_timestamp);
-		s->leader_epoch = b.leader_epoch;
-		left = lspan_skip(left, b.size);
+		log_note_epoch(l, b.leader_epoch, b.base_offset);
+		blocks_add_batch(s, seed, &b);
+		left = appended_bytes(s, seed, left, b.size);
 	}
 	CHECK(s->end_offset == r->append.last_offset + 1);
-	l->dirty = true;
 }
 
 enum st_err log_tail(struct log_env *env, struct log *l, struct lblock *block)
@@ -209,15 +303,15 @@ enum st_err log_tail(struct log_env *env, struct log *l, struct lblock *block)
 	struct segment *s = log_active(l);
 	uint64_t start = align_down(s->end_pos, (uint64_t)LBLOCK_SIZE);
 	uint32_t used = (uint32_t)(s->end_pos - start);
-	uint32_t length = align_up(used, FMT_PAGE);
-	if (length > 0) {
-		int64_t got = env->io->api->pread(env->io, s->file, block->data, length, start);
-		if (got != (int64_t)length) {
-			env->io_errors++;
-			log_error("storage", "%s: cannot read the end of segment %lld", l->path,
-				(long long)s->base_offset);
-			return ST_E_CORRUPT;
-		}
+	enum st_err err = segment_warm(env, l, s);
+	if (err != ST_OK)
+		return err;
+	if (used > 0) {
+		uint32_t i = (uint32_t)(start / BIDX_BLOCK);
+		int rc = segment_pread(env, s, block->data, used, start);
+		uint32_t sum = crc32c(bidx_sum_begin(log_seed(l, s), i), block->data, used);
+		if (rc < 0 || sum != s->blocks[i].sum)
+			return read_corrupt(env, l, s, start);
 	}
 	memset(block->data + used, 0, LBLOCK_SIZE - used);
 	block->file_pos = start;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Segment files: creation, growth, sealing, and the few sealed ones that are open for readers. */
+/* Segments: their files, their pending bytes, and the few sealed ones that are open for readers. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -23,39 +24,41 @@ struct segment *segment_new(int64_t base_offset)
 	return s;
 }
 
-/* Closes the file and drops the index of a sealed segment that nobody reads. */
+static void segment_forget_blocks(struct segment *s)
+{
+	free(s->blocks);
+	s->blocks = NULL;
+	s->block_count = s->block_capacity = 0;
+}
+
+/* Closes the files and drops the blocks of a sealed segment that nobody reads. */
 static void segment_chill(struct log_env *env, struct segment *s)
 {
-	CHECK(s->reads == 0);
+	CHECK(s->reads == 0 && !s->file_dirty && !s->index_dirty);
 	if (list_linked(&s->cold_node)) {
 		list_remove(&s->cold_node);
 		env->cold_count--;
 	}
 	if (s->file)
 		env->io->api->close(env->io, s->file);
-	s->file = NULL;
-	index_fini(&s->index);
+	if (s->index_file)
+		env->io->api->close(env->io, s->index_file);
+	s->file = s->index_file = NULL;
+	segment_forget_blocks(s);
 }
 
 void segment_free(struct log_env *env, struct segment *s)
 {
 	if (!s)
 		return;
+	s->file_dirty = s->index_dirty = false; /* whoever frees it has no more use for it */
+	s->reads = 0;
 	segment_chill(env, s);
+	free(s->tail);
 	free(s);
 }
 
-void segment_path(
-	char out[IO_PATH_MAX], const struct log *l, int64_t base_offset, const char *suffix)
-{
-	char name[FMT_NAME_SIZE];
-	fmt_segment_name(name, base_offset, suffix);
-	int n = snprintf(out, IO_PATH_MAX, "%s/%s", l->path, name);
-	CHECK(n > 0 &&
-		(unsigned)n < IO_PATH_MAX); /* log_open has looked at the length of l->path */
-}
-
-uint64_t log_grown_size(const struct segment *s, uint64_t end)
+uint64_t segment_grown_size(const struct segment *s, uint64_t end)
 {
 	uint64_t step = GROW_MIN;
 	while (step < s->file_size && step < GROW_MAX)
@@ -63,107 +66,64 @@ uint64_t log_grown_size(const struct segment *s, uint64_t end)
 	return align_up(end, step);
 }
 
-int segment_create(struct log_env *env, const struct log *l, struct segment *s)
+int segment_open_file(struct log_env *env, struct log *l, struct segment *s)
 {
-	struct io *io = env->io;
 	char path[IO_PATH_MAX];
-	segment_path(path, l, s->base_offset, "log");
-	int rc = index_init(&s->index);
-	if (rc < 0)
-		return rc;
-	rc = io->api->open(io, path, IO_CREATE | IO_TRUNC | IO_DIRECT, &s->file);
-	if (rc < 0)
-		return rc;
-	return log_flush_dir(
-		env, l->path); /* or the directory is offline: nobody goes on without s */
-}
-
-/* Everything of it is on stable storage afterwards, with an index beside it. 0 or -errno. */
-static int segment_seal(struct log_env *env, const struct log *l, struct segment *s)
-{
-	struct io *io = env->io;
-	uint64_t size = align_up(s->end_pos, (uint64_t)FMT_PAGE);
-	int rc = size < s->file_size ? io->api->truncate(io, s->file, size) : 0;
-	if (rc == 0) {
-		s->file_size = size;
-		rc = log_flush(env, s->file);
-	}
-	return rc < 0 ? rc : index_store(env, l, s, true);
-}
-
-int log_reserve(struct log *l)
-{
-	if (l->segment_count < l->segment_capacity)
+	if (s->file)
 		return 0;
-	uint32_t capacity = l->segment_capacity ? l->segment_capacity * 2 : 4;
-	struct segment **p = realloc(l->segments, capacity * sizeof(struct segment *));
-	if (!p)
-		return -ENOMEM;
-	l->segments = p;
-	l->segment_capacity = capacity;
-	return 0;
+	if (!l->has_files) {
+		int rc = log_make_files(env, l);
+		if (rc < 0)
+			return rc;
+	}
+	/* With nothing in it yet, what a file of this name holds was never committed. */
+	bool fresh = s->file_size == 0 && s->fill_pos == 0;
+	unsigned flags = IO_DIRECT | (fresh ? IO_CREATE | IO_TRUNC : 0);
+	segment_path(env, l, s->base_offset, "log", path);
+	int rc = env->io->api->open(env->io, path, flags, &s->file);
+	if (rc == 0 && fresh)
+		l->names_dirty = true;
+	return rc;
 }
 
-enum st_err log_roll(struct log_env *env, struct log *l, int64_t base_offset, int64_t now_ms)
+/* --- reading ----------------------------------------------------------------------------- */
+
+static enum st_err segment_open_failed(
+	struct log_env *env, const struct log *l, const struct segment *s, int rc)
 {
-	struct segment *old = log_active(l);
-	CHECK(base_offset == old->end_offset && old->end_pos > 0);
-	int rc = segment_seal(env, l, old);
-	if (rc < 0)
-		return log_failed(env, l->dir, rc, "seal a segment of", l->path);
-	struct segment *s = segment_new(base_offset);
-	rc = s ? log_reserve(l) : -ENOMEM;
-	if (rc == 0)
-		rc = segment_create(env, l, s);
-	if (rc < 0) {
-		segment_free(env, s);
-		return log_failed(env, l->dir, rc, "create a segment in", l->path);
-	}
-	l->segments[l->segment_count++] = s;
-	s->created_ms = now_ms;
-	s->leader_epoch = old->leader_epoch;
-	env->cold_count++;
-	list_push_back(&env->cold, &old->cold_node);
-	segment_cool(env);
-	return ST_OK;
+	char path[IO_PATH_MAX];
+	segment_path(env, l, s->base_offset, "log", path);
+	env->io_errors++;
+	log_error("storage", "cannot open %s: %s", path, strerror(-rc));
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? ST_E_LIMIT : ST_E_CORRUPT;
 }
 
 enum st_err segment_warm(struct log_env *env, struct log *l, struct segment *s)
 {
-	if (s == log_active(l))
-		return ST_OK;
+	char path[IO_PATH_MAX];
 	if (list_linked(&s->cold_node)) { /* most recently used is last */
 		list_remove(&s->cold_node);
 		list_push_back(&env->cold, &s->cold_node);
 		return ST_OK;
 	}
-	char path[IO_PATH_MAX];
-	segment_path(path, l, s->base_offset, "log");
-	int64_t end_offset = s->end_offset;
-	int rc = env->io->api->open(env->io, path, IO_RDONLY | IO_DIRECT, &s->file);
-	if (rc < 0) {
-		env->io_errors++;
-		log_error("storage", "cannot open %s: error %d", path, -rc);
-		return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? ST_E_LIMIT : ST_E_CORRUPT;
+	if (!s->file && (s->sealed || s->fill_pos > 0)) {
+		segment_path(env, l, s->base_offset, "log", path);
+		unsigned flags = IO_DIRECT | (s->sealed ? IO_RDONLY : 0);
+		int rc = env->io->api->open(env->io, path, flags, &s->file);
+		if (rc < 0)
+			return segment_open_failed(env, l, s, rc);
 	}
-	env->cold_count++;
-	list_push_back(&env->cold, &s->cold_node);
-	if (index_load(env, l, s, true) == 0 && s->end_offset == end_offset) {
+	enum st_err err = ST_OK;
+	if ((s->sealed && !s->blocks) || s->pages_missing > 0)
+		err = blocks_load(env, l, s);
+	if (err == ST_OK && s->sealed) {
+		env->cold_count++;
+		list_push_back(&env->cold, &s->cold_node);
 		segment_cool(env);
-		return ST_OK;
-	}
-	enum scan_stop stop;
-	rc = recover_scan(env, s, &stop);
-	if (rc < 0 || s->end_offset != end_offset) {
-		log_error("storage", "%s is damaged at byte %llu: %s", path,
-			(unsigned long long)s->end_pos,
-			rc < 0 ? "read error" : scan_stop_name(stop));
-		s->end_offset = end_offset;
+	} else if (err != ST_OK && s->sealed && s->reads == 0) {
 		segment_chill(env, s);
-		return rc == -ENOMEM ? ST_E_LIMIT : ST_E_CORRUPT;
 	}
-	segment_cool(env);
-	return ST_OK;
+	return err;
 }
 
 void segment_cool(struct log_env *env)
@@ -172,24 +132,99 @@ void segment_cool(struct log_env *env)
 		struct segment *s = list_entry(it, struct segment, cold_node);
 		if (env->cold_count <= env->cold_max)
 			return;
-		if (s->reads == 0 && it != env->cold.prev) /* not the one just used */
+		bool used = s->reads > 0 || s->file_dirty || s->index_dirty;
+		if (!used && it != env->cold.prev) /* not the one just used */
 			segment_chill(env, s);
 	}
 }
 
-void log_check(const struct log *l)
+void segment_rest(struct log_env *env, struct segment *s)
 {
-	CHECK(l->segment_count > 0);
-	for (uint32_t i = 0; i < l->segment_count; i++) {
-		const struct segment *s = l->segments[i];
-		bool active = i + 1 == l->segment_count;
-		CHECK(s->end_offset >= s->base_offset);
-		CHECK((s->end_pos == 0) == (s->end_offset == s->base_offset));
-		CHECK(active || s->end_offset == l->segments[i + 1]->base_offset);
-		CHECK(!active || (s->file && s->index.entries && !list_linked(&s->cold_node)));
-		CHECK(!active || s->end_pos <= s->file_size);
-		CHECK(s->reads == 0 || s->file);
+	CHECK(s->sealed);
+	if (s->index_file)
+		env->io->api->close(env->io, s->index_file);
+	s->index_file = NULL;
+	if (list_linked(&s->cold_node) || !s->file)
+		return;
+	env->cold_count++;
+	list_push_back(&env->cold, &s->cold_node);
+	segment_cool(env);
+}
+
+/* --- pending bytes ----------------------------------------------------------------------- */
+
+void segment_copy_pending(const struct segment *s, uint64_t pos, void *dst, size_t n)
+{
+	uint8_t *out = dst;
+	CHECK(pos >= s->fill_pos && pos + n <= s->end_pos);
+	if (n > 0 && s->tail) {
+		memcpy(out, s->tail + (pos - s->fill_pos), n);
+		return;
 	}
-	CHECK(l->log_start_offset >= l->segments[0]->base_offset);
-	CHECK(l->log_start_offset <= log_end_offset(l));
+	const struct lblock *b = s->pend;
+	uint64_t at = s->pend_pos;
+	while (n > 0) {
+		for (; at + LBLOCK_SIZE <= pos; at += LBLOCK_SIZE)
+			b = b->next;
+		size_t off = (size_t)(pos - at);
+		size_t run = min_of(n, (size_t)LBLOCK_SIZE - off);
+		memcpy(out, b->data + off, run);
+		out += run;
+		pos += run;
+		n -= run;
+	}
+}
+
+bool segment_keep_tail(struct segment *s)
+{
+	size_t n = (size_t)segment_pending(s);
+	CHECK(n < FMT_PAGE);
+	if (!s->pend)
+		return true;
+	if (n > 0) {
+		uint8_t *tail = malloc(n);
+		if (!tail)
+			return false;
+		segment_copy_pending(s, s->fill_pos, tail, n);
+		s->tail = tail;
+	}
+	s->pend = NULL;
+	return true;
+}
+
+/* From the file, by whole pages. */
+static int segment_pread_file(
+	struct log_env *env, struct segment *s, uint8_t *buf, size_t n, uint64_t pos)
+{
+	struct io *io = env->io;
+	uint8_t *page =
+		env->scratch + LOG_SCRATCH - FMT_PAGE; /* callers leave the last page alone */
+	while (n > 0) {
+		uint64_t from = align_down(pos, (uint64_t)FMT_PAGE);
+		bool aligned = from == pos && n >= FMT_PAGE && (uintptr_t)buf % FMT_PAGE == 0;
+		size_t want = aligned ? align_down(n, (size_t)FMT_PAGE) : FMT_PAGE;
+		int64_t got = io->api->pread(io, s->file, aligned ? buf : page, want, from);
+		if (got != (int64_t)want) {
+			env->io_errors++;
+			return got < 0 ? (int)got : -EIO;
+		}
+		size_t skip = (size_t)(pos - from);
+		size_t run = min_of(n, want - skip);
+		if (!aligned)
+			memcpy(buf, page + skip, run);
+		buf += run;
+		pos += run;
+		n -= run;
+	}
+	return 0;
+}
+
+int segment_pread(struct log_env *env, struct segment *s, void *buf, size_t n, uint64_t pos)
+{
+	size_t filed = pos < s->fill_pos ? (size_t)min_of((uint64_t)n, s->fill_pos - pos) : 0;
+	CHECK(pos + n <= s->end_pos);
+	int rc = filed > 0 ? segment_pread_file(env, s, buf, filed, pos) : 0;
+	if (rc == 0 && n > filed)
+		segment_copy_pending(s, pos + filed, (uint8_t *)buf + filed, n - filed);
+	return rc;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log directories: identity, clean-stop markers, leftovers of deletions. */
+/* The log directories: identity, lanes, leftovers of deletions. */
 #include "storage/log/store.h"
 
 #include <errno.h>
@@ -11,30 +11,21 @@
 #include "base/crc.h"
 #include "base/log.h"
 #include "base/prng.h"
+#include "storage/format/ckpt.h"
+#include "storage/format/jrnl.h"
 #include "storage/log/log.h"
-
-#define CLEAN_FILE_MAX ((size_t)1 << 30)
-
-/* What the last clean stop says of one log. */
-struct store_mark {
-	struct fmt_clean_log log;
-	bool taken; /* by the thread of the log's engine */
-};
 
 struct store_dir {
 	char path[256];
 	struct uuid id;
-	bool clean;		  /* had a marker, or is new */
-	int offline;		  /* atomic */
-	struct store_mark *marks; /* from the marker, ascending; fixed while engines run */
-	uint32_t mark_count;
-	struct fmt_clean_log *closed; /* by store_put_clean */
-	uint32_t closed_count;
-	uint32_t closed_capacity;
+	int offline; /* atomic */
+	struct store_lane *lanes;
 };
 
 struct store {
+	struct io *io;
 	uint16_t count;
+	uint16_t workers;
 	struct store_dir dirs[];
 };
 
@@ -44,10 +35,11 @@ static int store_path(char out[IO_PATH_MAX], const struct store_dir *d, const ch
 	return n > 0 && (size_t)n < IO_PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-static int dir_store(struct io *io, const struct store_dir *d, const char *name, void *p, size_t n)
+static void store_make_id(struct prng *prng, struct uuid *id)
 {
-	struct log_env env = {.io = io};
-	return file_store(&env, d->path, name, p, n, FILE_NAMED);
+	for (size_t i = 0; i < sizeof(id->b); i++)
+		id->b[i] = (uint8_t)prng_next(prng);
+	id->b[0] |= 1; /* not all zero */
 }
 
 /* Reads the identity of the directory, or gives it one. */
@@ -73,58 +65,13 @@ static int dir_open_meta(struct io *io, struct store_dir *d, struct prng *prng, 
 	}
 	if (rc != -ENOENT)
 		return rc;
-	for (size_t i = 0; i < sizeof(m.dir_id.b); i++)
-		m.dir_id.b[i] = (uint8_t)prng_next(prng);
-	m.dir_id.b[0] |= 1; /* not all zero */
+	store_make_id(prng, &m.dir_id);
 	fmt_seal(&m, sizeof(m), FMT_DIR_MAGIC);
 	*why = "cannot write to it";
-	rc = dir_store(io, d, FMT_META_NAME, &m, sizeof(m));
+	struct log_env env = {.io = io};
+	rc = file_store(&env, d->path, FMT_META_NAME, &m, sizeof(m), FILE_NAMED);
 	d->id = m.dir_id;
-	d->clean = true;
 	return rc;
-}
-
-static int dir_use_marker(struct store_dir *d, const uint8_t *p, size_t length)
-{
-	struct fmt_clean c;
-	enum fmt_verdict v = fmt_clean_check(p, length);
-	if (v == FMT_OK)
-		memcpy(&c, p, sizeof(c));
-	if (v != FMT_OK || !uuid_equal(&c.dir_id, &d->id)) {
-		log_warn("storage", "%s: the clean-stop marker is not valid; logs will be scanned",
-			d->path);
-		return 0;
-	}
-	d->marks = calloc(c.count ? c.count : 1, sizeof(*d->marks));
-	if (!d->marks)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < c.count; i++)
-		memcpy(&d->marks[i].log, p + sizeof(c) + i * sizeof(struct fmt_clean_log),
-			sizeof(struct fmt_clean_log));
-	d->mark_count = c.count;
-	d->clean = true;
-	return 0;
-}
-
-/* Takes the marker in and removes it, durably, before anything else happens in the directory. */
-static int dir_open_marker(struct io *io, struct store_dir *d, const char **why)
-{
-	char path[IO_PATH_MAX];
-	void *p;
-	size_t length;
-	*why = "cannot take its clean-stop marker";
-	int rc = store_path(path, d, FMT_CLEAN_NAME);
-	if (rc == 0)
-		rc = file_load(io, path, CLEAN_FILE_MAX, &p, &length);
-	if (rc == -ENOENT)
-		return 0;
-	if (rc < 0)
-		return rc;
-	rc = dir_use_marker(d, p, length);
-	free(p);
-	if (rc == 0)
-		rc = io->api->unlink(io, path);
-	return rc < 0 ? rc : io->api->fsync_dir(io, d->path);
 }
 
 struct leftovers {
@@ -161,6 +108,69 @@ static int dir_finish_deletions(struct io *io, const struct store_dir *d, const 
 	return rc;
 }
 
+/* --- lanes ------------------------------------------------------------------------------- */
+
+struct census {
+	uint32_t lanes; /* files of lanes */
+	uint32_t logs;	/* directories of logs */
+};
+
+static void census_add(void *arg, const char *name)
+{
+	struct census *c = arg;
+	struct uuid id;
+	int32_t partition;
+	uint32_t worker, slot;
+	if (fmt_ckpt_name_parse(name, &worker, &slot))
+		c->lanes++;
+	else if (fmt_log_name_parse(name, &id, &partition))
+		c->logs++;
+}
+
+/* A directory that has no checkpoint yet gets its lanes. The one of worker 0 comes last: with it
+ * the directory is complete. */
+static int dir_make_lanes(
+	struct store *s, struct store_place *at, const struct store_config *cfg, struct prng *prng)
+{
+	struct store_dir *d = &s->dirs[at->dir];
+	int rc = 0;
+	for (uint16_t w = s->workers; rc == 0 && w-- > 0;) {
+		struct uuid id;
+		store_make_id(prng, &id);
+		at->worker = w;
+		rc = lane_create(at, &id, cfg->journal_bytes, s->workers, &d->lanes[w]);
+		if (rc == 0)
+			rc = at->io->api->fsync_dir(at->io, d->path);
+	}
+	return rc;
+}
+
+static int dir_open_lanes(struct store *s, struct store_place *at, const struct store_config *cfg,
+	struct prng *prng, const char **why)
+{
+	struct store_dir *d = &s->dirs[at->dir];
+	struct census c = {0};
+	*why = "cannot list it";
+	int rc = at->io->api->list(at->io, d->path, census_add, &c);
+	*why = "cannot recover its logs";
+	d->lanes = calloc(s->workers, sizeof(*d->lanes));
+	if (!d->lanes)
+		return -ENOMEM;
+	for (uint16_t w = 0; rc == 0 && w < s->workers; w++) {
+		at->worker = w;
+		rc = lane_recover(at, s->workers, &d->lanes[w], why);
+		if (rc != -ENOENT)
+			continue;
+		if (w > 0 || c.logs > 0) {
+			*why = "its checkpoints are missing";
+			return -EBADMSG;
+		}
+		*why = "cannot create its journal";
+		return dir_make_lanes(s, at, cfg, prng);
+	}
+	return rc;
+}
+
 static int dir_open(struct io *io, struct store_dir *d, struct prng *prng, const char **why)
 {
 	*why = "cannot create it";
@@ -177,53 +187,84 @@ static int dir_open(struct io *io, struct store_dir *d, struct prng *prng, const
 		if (rc < 0)
 			return rc;
 	}
-	rc = dir_open_meta(io, d, prng, why);
-	if (rc == 0)
-		rc = dir_open_marker(io, d, why);
-	if (rc == 0)
-		rc = dir_finish_deletions(io, d, why);
-	return rc;
+	return dir_open_meta(io, d, prng, why);
 }
 
 static void store_free(struct store *s)
 {
 	for (uint16_t i = 0; i < s->count; i++) {
-		free(s->dirs[i].marks);
-		free(s->dirs[i].closed);
+		struct store_dir *d = &s->dirs[i];
+		struct store_place at = {.io = s->io, .store = s, .dir = i, .path = d->path};
+		for (uint16_t w = 0; d->lanes && w < s->workers; w++)
+			lane_fini(&at, &d->lanes[w]);
+		free(d->lanes);
 	}
 	free(s);
 }
 
-struct store *store_open(
-	struct io *io, char (*dirs)[256], uint16_t count, uint64_t seed, char *err, size_t err_size)
+/* Everything about one directory. 0, or what is wrong with it. */
+static int store_open_dir(
+	struct store *s, uint16_t i, const struct store_config *cfg, const char **why)
 {
-	struct store *s = calloc(1, sizeof(*s) + count * sizeof(s->dirs[0]));
+	struct store_dir *d = &s->dirs[i];
+	*why = "its name is too long";
+	if (strnlen(cfg->dirs[i], sizeof(cfg->dirs[i])) >= 160)
+		return -ENAMETOOLONG;
+	snprintf(d->path, sizeof(d->path), "%s", cfg->dirs[i]);
+	struct prng prng = {.s = cfg->seed ^ crc32c(i, d->path, strlen(d->path))};
+	int rc = dir_open(s->io, d, &prng, why);
+	for (uint16_t j = 0; rc == 0 && j < i; j++) {
+		if (uuid_equal(&s->dirs[j].id, &d->id)) {
+			*why = "it is the same as, or a copy of, another of log.dirs";
+			rc = -EPROTO;
+		}
+	}
+	if (rc < 0)
+		return rc;
+	struct store_place at = {
+		.io = s->io,
+		.store = s,
+		.dir = i,
+		.path = d->path,
+		.dir_id = &d->id,
+	};
+	rc = dir_open_lanes(s, &at, cfg, &prng, why);
+	if (rc == 0)
+		rc = dir_finish_deletions(s->io, d, why);
+	return rc;
+}
+
+static bool is_verdict(int rc)
+{
+	return rc == -EPROTO || rc == -EBADMSG || rc == -EXDEV;
+}
+
+struct store *store_open(struct io *io, const struct store_config *cfg, char *err, size_t err_size)
+{
+	struct store *s = calloc(1, sizeof(*s) + cfg->dir_count * sizeof(s->dirs[0]));
+	uint16_t offline = 0;
 	if (!s) {
 		snprintf(err, err_size, "out of memory");
 		return NULL;
 	}
-	for (uint16_t i = 0; i < count; i++) {
-		struct store_dir *d = &s->dirs[i];
-		const char *why = "its name is too long";
-		int rc = strnlen(dirs[i], sizeof(dirs[i])) < 160 ? 0 : -ENAMETOOLONG;
+	s->io = io;
+	s->workers = cfg->workers;
+	for (uint16_t i = 0; i < cfg->dir_count; i++) {
+		const char *why;
 		s->count = (uint16_t)(i + 1);
-		if (rc == 0) {
-			snprintf(d->path, sizeof(d->path), "%s", dirs[i]);
-			struct prng prng = {.s = seed ^ crc32c(i, d->path, strlen(d->path))};
-			rc = dir_open(io, d, &prng, &why);
-		}
-		for (uint16_t j = 0; rc == 0 && j < i; j++) {
-			if (uuid_equal(&s->dirs[j].id, &d->id)) {
-				why = "it is the same as, or a copy of, another of log.dirs";
-				rc = -EPROTO;
-			}
-		}
-		if (rc < 0) {
-			snprintf(err, err_size, "log directory %.255s: %s%s%s", dirs[i], why,
-				rc == -EPROTO ? "" : ": ", rc == -EPROTO ? "" : strerror(-rc));
+		int rc = store_open_dir(s, i, cfg, &why);
+		if (rc == 0)
+			continue;
+		bool verdict = is_verdict(rc);
+		snprintf(err, err_size, "log directory %.255s: %s%s%s", cfg->dirs[i], why,
+			verdict ? "" : ": ", verdict ? "" : strerror(-rc));
+		bool survivable = rc == -EBADMSG || rc == -EIO;
+		if (!survivable || ++offline == cfg->dir_count) {
 			store_free(s);
 			return NULL;
 		}
+		log_error("storage", "%s; it stays offline", err);
+		store_set_offline(s, i);
 	}
 	return s;
 }
@@ -231,9 +272,36 @@ struct store *store_open(
 bool store_is_clean(const struct store *s)
 {
 	for (uint16_t i = 0; i < s->count; i++)
-		if (!s->dirs[i].clean)
-			return false;
+		for (uint16_t w = 0; w < s->workers; w++)
+			if (!s->dirs[i].lanes || !s->dirs[i].lanes[w].clean)
+				return false;
 	return true;
+}
+
+uint32_t store_log_count(const struct store *s)
+{
+	uint32_t n = 0;
+	for (uint16_t i = 0; i < s->count; i++)
+		for (uint16_t w = 0; s->dirs[i].lanes && w < s->workers; w++)
+			n += s->dirs[i].lanes[w].log_count;
+	return n;
+}
+
+struct store_lane *store_lane(struct store *s, uint16_t dir, uint16_t worker)
+{
+	CHECK(dir < s->count && worker < s->workers);
+	return &s->dirs[dir].lanes[worker];
+}
+
+uint16_t store_workers(const struct store *s)
+{
+	return s->workers;
+}
+
+const struct uuid *store_dir_id(const struct store *s, uint16_t dir)
+{
+	CHECK(dir < s->count);
+	return &s->dirs[dir].id;
 }
 
 uint16_t store_dir_count(const struct store *s)
@@ -267,87 +335,8 @@ bool store_any_offline(const struct store *s)
 	return false;
 }
 
-bool store_take_clean(struct store *s, uint16_t dir, const struct uuid *topic_id, int32_t partition,
-	struct fmt_clean_log *out)
+void store_close(struct store *s)
 {
-	CHECK(dir < s->count);
-	struct store_dir *d = &s->dirs[dir];
-	uint32_t lo = 0, hi = d->mark_count;
-	while (lo < hi) {
-		uint32_t mid = lo + (hi - lo) / 2;
-		struct store_mark *m = &d->marks[mid];
-		int c = fmt_clean_compare(topic_id, partition, &m->log.topic_id, m->log.partition);
-		if (c == 0) {
-			bool fresh = !m->taken;
-			m->taken = true;
-			*out = m->log;
-			return fresh;
-		}
-		if (c < 0)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	return false;
-}
-
-int store_put_clean(struct store *s, uint16_t dir, const struct fmt_clean_log *log)
-{
-	CHECK(dir < s->count);
-	struct store_dir *d = &s->dirs[dir];
-	if (d->closed_count == d->closed_capacity) {
-		uint32_t capacity = d->closed_capacity ? d->closed_capacity * 2 : 64;
-		struct fmt_clean_log *p = realloc(d->closed, capacity * sizeof(*p));
-		if (!p)
-			return -ENOMEM;
-		d->closed = p;
-		d->closed_capacity = capacity;
-	}
-	d->closed[d->closed_count++] = *log;
-	return 0;
-}
-
-static int clean_log_compare(const void *a, const void *b)
-{
-	const struct fmt_clean_log *x = a, *y = b;
-	return fmt_clean_compare(&x->topic_id, x->partition, &y->topic_id, y->partition);
-}
-
-static int dir_write_marker(struct io *io, struct store_dir *d)
-{
-	size_t most = sizeof(struct fmt_clean) +
-		      ((size_t)d->closed_count + d->mark_count) * sizeof(struct fmt_clean_log);
-	uint8_t *p = calloc(1, most);
-	if (!p)
-		return -ENOMEM;
-	struct fmt_clean_log *logs = (struct fmt_clean_log *)(void *)(p + sizeof(struct fmt_clean));
-	struct fmt_clean c = {.dir_id = d->id};
-	for (uint32_t i = 0; i < d->closed_count; i++)
-		logs[c.count++] = d->closed[i];
-	for (uint32_t i = 0; i < d->mark_count;
-		i++) /* nobody opened these: they are as they were */
-		if (!d->marks[i].taken)
-			logs[c.count++] = d->marks[i].log;
-	qsort(logs, c.count, sizeof(*logs), clean_log_compare);
-	size_t length = sizeof(c) + c.count * sizeof(struct fmt_clean_log);
-	memcpy(p, &c, sizeof(c));
-	fmt_seal(p, length, FMT_CLEAN_MAGIC);
-	int rc = dir_store(io, d, FMT_CLEAN_NAME, p, length);
-	free(p);
-	return rc;
-}
-
-void store_close(struct store *s, struct io *io, bool clean)
-{
-	if (!s)
-		return;
-	for (uint16_t i = 0; clean && i < s->count; i++) {
-		if (store_is_offline(s, i))
-			continue;
-		int rc = dir_write_marker(io, &s->dirs[i]);
-		if (rc < 0)
-			log_warn("storage", "cannot mark %s as cleanly stopped: %s",
-				s->dirs[i].path, strerror(-rc));
-	}
-	store_free(s);
+	if (s)
+		store_free(s);
 }

@@ -1,39 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The commit cycle: grow, write, flush, answer, for all logs that wait at once. Whole pages are
- * written from the askers' blocks; the last, ragged page of each log from a staging copy, because
- * its block goes on being filled while the write is under way.
+ * The commit cycle of a lane: everything that waits becomes durable by one group in the journal and
+ * one flush. Large runs go straight to their segments, by whole pages and from the askers' blocks;
+ * the group then only says so, and brings the ragged rest.
+ *
+ * Room in the segments is allocated before anything is committed: what has been acknowledged can
+ * always be filled. A group is written only after the one before it was flushed: so at a crash only
+ * the last one may be incomplete.
  */
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "storage/worker/engine_int.h"
-
-#define WRITE_MAX (1024u * 1024u) /* bytes in one operation */
-
-static struct st_req *cycle_req(struct list *n)
-{
-	return list_entry(n, struct st_req, node);
-}
 
 /* --- taking requests --------------------------------------------------------------------- */
 
 /* Refuses the append at the head of the queue. */
 static void cycle_refuse(struct engine *e, struct st_log *l, enum st_err err)
 {
-	struct st_req *r = cycle_req(list_pop_front(&l->queue));
+	struct st_req *r = eng_req(list_pop_front(&l->queue));
 	if (err == ST_E_NOSPACE)
 		l->gap = true;
-	else if (err == ST_E_IO)
-		l->state = ENG_LOG_OFFLINE;
 	eng_answer(e, r, err);
 }
 
-/*
- * Makes the append at the head of l's queue the next one, rolling to a new segment when it says so.
- * False: it was refused.
- */
+/* Whether the append at the head of l's queue is the next one; false: it was refused. */
 static bool cycle_admit(struct engine *e, struct st_log *l, const struct st_req *r)
 {
 	const struct segment *s = log_active(l->log);
@@ -42,21 +34,14 @@ static bool cycle_admit(struct engine *e, struct st_log *l, const struct st_req 
 		return false;
 	}
 	CHECK(r->append.span.len > 0 && r->append.span.off == r->append.pos % LBLOCK_SIZE);
-	bool rolls = r->append.segment != s->base_offset;
-	bool fits =
-		rolls ? r->append.segment == s->end_offset && r->append.pos == 0 && s->end_pos > 0
-		      : r->append.pos == s->end_pos;
+	l->rolls = r->append.segment != s->base_offset;
+	bool fits = l->rolls ? r->append.segment == s->end_offset && r->append.pos == 0 &&
+				       s->end_pos > 0
+			     : r->append.pos == s->end_pos;
 	if (!fits || r->append.base_offset != s->end_offset) {
 		CHECK(l->gap); /* else the asker has lost count */
 		cycle_refuse(e, l, ST_E_NOSPACE);
 		return false;
-	}
-	if (rolls) {
-		enum st_err err = log_roll(&e->env, l->log, r->append.segment, e->now_ms);
-		if (err != ST_OK) {
-			cycle_refuse(e, l, err);
-			return false;
-		}
 	}
 	l->gap = false;
 	return true;
@@ -67,19 +52,23 @@ static bool cycle_take(struct engine *e, struct st_log *l)
 {
 	struct list *n;
 	CHECK(list_empty(&l->commit));
-	while ((n = list_front(&l->queue)) && cycle_req(n)->op == ST_APPEND) {
-		if (cycle_admit(e, l, cycle_req(n)))
+	while ((n = list_front(&l->queue)) && eng_req(n)->op == ST_APPEND) {
+		if (cycle_admit(e, l, eng_req(n)))
 			break;
 	}
 	n = list_front(&l->queue);
-	if (!n || cycle_req(n)->op != ST_APPEND)
+	if (!n || eng_req(n)->op != ST_APPEND)
 		return false;
-	l->end_pos = log_active(l->log)->end_pos;
-	l->end_offset = log_active(l->log)->end_offset;
-	int64_t segment = cycle_req(n)->append.segment;
+	const struct st_req *first = eng_req(n);
+	l->begin_pos = l->end_pos = first->append.pos;
+	l->begin_offset = l->end_offset = first->append.base_offset;
+	l->begin_block = first->append.span.first;
 	while ((n = list_front(&l->queue))) {
-		struct st_req *r = cycle_req(n);
-		if (r->op != ST_APPEND || r->append.segment != segment)
+		struct st_req *r = eng_req(n);
+		if (r->op != ST_APPEND || r->append.segment != first->append.segment)
+			break;
+		if (!list_empty(&l->commit) &&
+			l->end_pos - l->begin_pos + r->append.span.len > JRNL_GROUP_MAX / 4)
 			break;
 		if (!list_empty(&l->commit))
 			CHECK(r->append.pos == l->end_pos &&
@@ -93,169 +82,167 @@ static bool cycle_take(struct engine *e, struct st_log *l)
 	return true;
 }
 
-static void cycle_feed_from(struct st_log *l, struct list *req)
+/* Puts the commit back, as if it had not been taken. */
+static void cycle_untake(struct st_log *l)
 {
-	l->feed_req = req;
-	if (req == &l->commit)
-		return;
-	const struct st_req *r = cycle_req(req);
-	l->feed_pos = align_down(r->append.pos, (uint64_t)FMT_PAGE);
-	l->feed_block = r->append.span.first;
+	while (!list_empty(&l->commit)) {
+		struct list *n = l->commit.prev;
+		list_remove(n);
+		list_push_front(&l->queue, n);
+	}
 }
 
-static void cycle_start(struct engine *e)
+/* Large runs go straight to the segment. False: they cannot now, since the log is being filled. */
+static bool cycle_choose_path(struct st_log *l)
+{
+	const struct segment *s = log_active(l->log);
+	uint64_t fill_pos = l->rolls ? 0 : s->fill_pos;
+	l->direct_to = align_down(l->end_pos, (uint64_t)FMT_PAGE);
+	uint64_t least =
+		min_of((uint64_t)DIRECT_MIN, max_of(l->lane->st->ring_bytes / 16, 2ull * FMT_PAGE));
+	l->direct = l->end_pos - l->begin_pos >= least && l->direct_to > fill_pos;
+	return !l->direct || !fill_is_busy(l);
+}
+
+/* --- starting ---------------------------------------------------------------------------- */
+
+struct cycle_budget {
+	uint32_t size;	/* of the group so far */
+	uint32_t limit; /* and at most */
+};
+
+static bool cycle_affords(struct cycle_budget *b, uint32_t size)
+{
+	if (b->size + size > b->limit)
+		return false;
+	b->size += size;
+	return true;
+}
+
+static void cycle_take_entries(struct engine *e, struct eng_lane *lane, struct cycle_budget *b)
+{
+	struct list *n;
+	while ((n = list_front(&lane->entries))) {
+		struct st_req *r = eng_req(n);
+		if (!eng_lane_ok(e, lane)) {
+			list_remove(n);
+			chores_committed(e, lane, r, ST_E_OFFLINE);
+			continue;
+		}
+		if (!cycle_affords(b, group_entry_size(r)))
+			break;
+		list_remove(n);
+		list_push_back(&lane->committing, n);
+	}
+}
+
+static void cycle_take_logs(struct engine *e, struct eng_lane *lane, struct cycle_budget *b)
 {
 	struct list ready, *n;
 	list_init(&ready);
-	list_splice(&ready, &e->ready);
-	while (e->page_count > 0 && (n = list_pop_front(&ready))) {
+	list_splice(&ready, &lane->ready);
+	while ((n = list_pop_front(&ready))) {
 		struct st_log *l = list_entry(n, struct st_log, ready);
 		if (!cycle_take(e, l)) {
-			eng_log_queue(e, l);
+			eng_log_queue(l);
 			continue;
+		}
+		if (!cycle_choose_path(l)) {
+			cycle_untake(l);
+			list_push_back(&lane->ready, &l->ready);
+			lane->waits_for_fill = true;
+			continue;
+		}
+		if (!cycle_affords(b, group_commit_size(l))) {
+			cycle_untake(l);
+			list_push_front(&ready, &l->ready);
+			break;
 		}
 		l->in_cycle = true;
 		l->commit_err = ST_OK;
-		l->tail_page = l->end_pos % FMT_PAGE ? e->pages[--e->page_count] : NULL;
-		l->tail_fed = l->tail_page == NULL;
-		cycle_feed_from(l, l->commit.next);
-		list_push_back(&e->cycle, &l->cycle_node);
+		list_push_back(&lane->cycle, &l->cycle_node);
 	}
-	list_splice(&e->ready, &ready); /* for want of staging pages */
-	if (list_empty(&e->cycle))
+	list_splice(&lane->ready, &ready);
+}
+
+/* How large a group may be now. 0: the journal is full. */
+static uint32_t cycle_limit(struct eng_lane *lane)
+{
+	uint64_t pos;
+	uint32_t least = min_of((uint64_t)JRNL_GROUP_MAX, lane->st->ring_bytes / 4);
+	return group_room(lane->st, least, &pos) >= least ? least : 0;
+}
+
+static void cycle_start(struct engine *e, struct eng_lane *lane)
+{
+	if (list_empty(&lane->ready) && list_empty(&lane->entries))
 		return;
+	struct cycle_budget b = {.size = sizeof(struct fmt_jrnl_group)};
+	b.limit = cycle_limit(lane);
+	lane->full = b.limit == 0 && eng_lane_ok(e, lane);
+	if (lane->full) {
+		ckpt_begin_if_due(e, lane);
+		return;
+	}
+	if (b.limit == 0)
+		b.limit = JRNL_GROUP_MAX; /* everything will be refused */
+	lane->waits_for_fill = false;
+	cycle_take_entries(e, lane, &b);
+	cycle_take_logs(e, lane, &b);
+	if (list_empty(&lane->cycle) && list_empty(&lane->committing)) {
+		if (lane->waits_for_fill)
+			lane->full = true;
+		return;
+	}
 	metric_add(&e->m->cycles_total, 1);
-	e->phase = ENG_GROW;
-	e->feed = e->cycle.next;
+	lane->clean = false;
+	lane->phase = ENG_GROW;
+	lane->feed = lane->cycle.next;
 }
 
-/* --- feeding operations ------------------------------------------------------------------ */
+/* --- growing ----------------------------------------------------------------------------- */
 
-static void cycle_submit(struct engine *e, struct st_log *l, struct eng_op *op, enum io_kind kind)
+static void cycle_fail(struct engine *e, struct st_log *l, int64_t rc, const char *what)
 {
-	op->log = l;
-	op->io.kind = kind;
-	op->io.file = log_active(l->log)->file;
-	e->cycle_ops++;
-	eng_op_submit(e, op);
-}
-
-static void cycle_submit_write(
-	struct engine *e, struct st_log *l, void *buf, uint64_t off, uint64_t n)
-{
-	struct eng_op *op = eng_op_get(e);
-	op->io.buf = buf;
-	op->io.off = off;
-	op->io.len = n;
-	metric_add(&e->m->written_bytes_total, n);
-	cycle_submit(e, l, op, IO_WRITE);
+	if (is_no_space(rc) || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) {
+		l->commit_err = ST_E_NOSPACE; /* nothing has been written yet */
+		return;
+	}
+	l->commit_err = ST_E_IO;
+	eng_lane_failed(e, l->lane, rc, what);
 }
 
 static void cycle_submit_grow(struct engine *e, struct st_log *l, uint64_t size)
 {
-	struct eng_op *op = eng_op_get(e);
-	op->io.buf = NULL;
-	op->io.off = log_active(l->log)->file_size;
-	op->io.len = size - op->io.off;
-	cycle_submit(e, l, op, IO_FALLOCATE);
-}
-
-/* The last page, up to the end of the commit; zeros behind it. */
-static void cycle_fill_tail_page(struct st_log *l)
-{
-	const struct st_req *r = cycle_req(l->commit.prev);
-	uint64_t page = align_down(l->end_pos, (uint64_t)FMT_PAGE);
-	const struct lblock *b = r->append.span.first;
-	uint64_t at = align_down(r->append.pos, (uint64_t)LBLOCK_SIZE);
-	for (; at + LBLOCK_SIZE <= page; at += LBLOCK_SIZE)
-		b = b->next;
-	size_t used = (size_t)(l->end_pos - page);
-	memcpy(l->tail_page, b->data + (page - at), used);
-	memset(l->tail_page + used, 0, FMT_PAGE - used);
-}
-
-/* Submits the next run of adjacent whole pages of l. False: there are none left. */
-static bool cycle_feed_run(struct engine *e, struct st_log *l)
-{
-	while (l->feed_req != &l->commit) {
-		const struct st_req *r = cycle_req(l->feed_req);
-		uint64_t stop = align_down(r->append.pos + r->append.span.len, (uint64_t)FMT_PAGE);
-		if (l->feed_pos >= stop) {
-			/* the page behind belongs to the next one, or is the tail */
-			cycle_feed_from(l, l->feed_req->next);
-			continue;
-		}
-		uint64_t from = l->feed_pos;
-		uint8_t *buf = l->feed_block->data + from % LBLOCK_SIZE;
-		for (;;) {
-			uint64_t block_end =
-				align_down(l->feed_pos, (uint64_t)LBLOCK_SIZE) + LBLOCK_SIZE;
-			l->feed_pos = min_of(block_end, stop);
-			if (l->feed_pos == stop)
-				break; /* and the asker may be linking what comes after its last
-					  block */
-			struct lblock *next = l->feed_block->next;
-			bool adjacent = next->data == l->feed_block->data + LBLOCK_SIZE;
-			l->feed_block = next;
-			if (!adjacent || l->feed_pos - from >= WRITE_MAX)
-				break;
-		}
-		cycle_submit_write(e, l, buf, from, l->feed_pos - from);
-		return true;
-	}
-	if (l->tail_fed)
-		return false;
-	l->tail_fed = true;
-	cycle_fill_tail_page(l);
-	cycle_submit_write(
-		e, l, l->tail_page, align_down(l->end_pos, (uint64_t)FMT_PAGE), FMT_PAGE);
-	return true;
-}
-
-/* Submits one operation of the phase for l. False: there is none. */
-static bool cycle_feed_log(struct engine *e, struct st_log *l)
-{
-	if (l->commit_err == ST_OK && !eng_log_ok(e, l))
-		l->commit_err = ST_E_OFFLINE;
-	if (l->commit_err != ST_OK)
-		return false;
 	const struct segment *s = log_active(l->log);
-	struct eng_op *op;
-	switch (e->phase) {
-	case ENG_GROW:
-		if (align_up(l->end_pos, (uint64_t)FMT_PAGE) > s->file_size)
-			cycle_submit_grow(e, l, log_grown_size(s, l->end_pos));
-		return false;
-	case ENG_WRITE:
-		return cycle_feed_run(e, l);
-	case ENG_FLUSH:
-		op = eng_op_get(e);
-		op->io.buf = NULL;
-		op->io.off = op->io.len = 0;
-		metric_add(&e->m->flushes_total, 1);
-		cycle_submit(e, l, op, IO_FDATASYNC);
-		return false;
-	case ENG_IDLE:
-		break;
-	}
-	CHECK(!"no cycle to feed");
-	return false;
+	struct eng_op *op = eng_op_get(e, l->lane, ENG_COMMIT);
+	op->log = l;
+	l->lane->cycle_ops++;
+	eng_op_start(e, op, IO_FALLOCATE, s->file, NULL, s->file_size, size - s->file_size);
 }
 
-static void cycle_feed(struct engine *e)
+/* Rolls, and sees to it that the segment has a file with room for all whole pages. */
+static void cycle_grow(struct engine *e, struct st_log *l)
 {
-	while (e->feed != &e->cycle && !list_empty(&e->free_ops)) {
-		struct st_log *l = list_entry(e->feed, struct st_log, cycle_node);
-		if (!cycle_feed_log(e, l))
-			e->feed = e->feed->next;
+	log_remove_stray(&e->env, l->log);
+	if (l->rolls) {
+		int rc = log_roll(l->log, l->begin_offset, e->now_ms);
+		if (rc < 0) {
+			l->rolls = false;
+			cycle_fail(e, l, rc, "rolling a log");
+			return;
+		}
 	}
-}
-
-/* --- completions ------------------------------------------------------------------------- */
-
-static bool is_no_space(int64_t rc)
-{
-	return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG;
+	struct segment *s = log_active(l->log);
+	if (l->end_pos < FMT_PAGE)
+		return; /* all of it stays in the journal */
+	int rc = segment_open_file(&e->env, l->log, s);
+	if (rc == 0 && l->direct)
+		rc = log_flush_names(&e->env, l->log);
+	if (rc < 0)
+		cycle_fail(e, l, rc, "creating a segment");
+	else if (align_up(l->end_pos, (uint64_t)FMT_PAGE) > s->file_size)
+		cycle_submit_grow(e, l, segment_grown_size(s, l->end_pos));
 }
 
 static void cycle_grown(struct engine *e, struct st_log *l, const struct io_op *io)
@@ -264,98 +251,265 @@ static void cycle_grown(struct engine *e, struct st_log *l, const struct io_op *
 	uint64_t least = align_up(l->end_pos, (uint64_t)FMT_PAGE);
 	if (io->result >= 0) {
 		s->file_size = io->off + io->len;
+		s->file_dirty = true;
 	} else if (is_no_space(io->result) && io->off + io->len > least) {
 		cycle_submit_grow(e, l, least); /* not ahead, then */
-	} else if (is_no_space(io->result)) {
-		l->commit_err = ST_E_NOSPACE; /* nothing has been written yet */
 	} else {
-		l->commit_err = ST_E_IO;
-		eng_dir_failed(e, l, io->result, "growing a segment");
+		cycle_fail(e, l, io->result, "growing a segment");
 	}
+}
+
+/* --- writing ----------------------------------------------------------------------------- */
+
+/* The log's end moves already now: its index entries go into the group. Nobody can see what is
+ * behind the end that the asker knows; when the write fails the log is offline for good. */
+static void cycle_place(struct engine *e, struct st_log *l)
+{
+	struct segment *s = log_active(l->log);
+	list_for_each (it, &l->commit)
+		log_appended(l->log, eng_req(it), e->now_ms);
+	CHECK(s->end_pos == l->end_pos && s->end_offset == l->end_offset);
+	if (s->pend)
+		return;
+	s->pend = l->begin_block;
+	s->pend_pos = align_down(l->begin_pos, (uint64_t)LBLOCK_SIZE);
+	free(s->tail);
+	s->tail = NULL;
+}
+
+static void cycle_build_group(struct engine *e, struct eng_lane *lane)
+{
+	jrnl_begin(&lane->group, lane->group_buf, JRNL_GROUP_MAX);
+	list_for_each (it, &lane->committing)
+		group_add_request(lane, eng_req(it));
+	list_for_each (it, &lane->cycle) {
+		struct st_log *l = list_entry(it, struct st_log, cycle_node);
+		if (l->commit_err == ST_OK && log_reserve_append(l->log, l->end_pos) < 0)
+			l->commit_err = ST_E_NOSPACE;
+		if (l->commit_err != ST_OK)
+			continue;
+		cycle_place(e, l);
+		group_add_commit(lane, l);
+		l->feed_block = log_active(l->log)->pend;
+		l->feed_block_pos = log_active(l->log)->pend_pos;
+		l->feed_pos = log_active(l->log)->fill_pos;
+	}
+	lane->group_size = 0;
+	lane->group_fed = false;
+	if (lane->group.count == 0)
+		return;
+	struct store_lane *st = lane->st;
+	uint32_t size = (uint32_t)align_up(lane->group.used, FMT_PAGE);
+	CHECK(group_room(st, size, &lane->group_pos) >= size);
+	lane->group_size =
+		jrnl_end(&lane->group, &st->journal_id, st->seq, lane->group_pos, st->tail);
+	CHECK(lane->group_size == size);
+}
+
+static void cycle_feed_group(struct engine *e, struct eng_lane *lane)
+{
+	struct eng_op *op = eng_op_get(e, lane, ENG_COMMIT);
+	uint64_t off = FMT_PAGE + lane->group_pos % lane->st->ring_bytes;
+	lane->cycle_ops++;
+	eng_op_start(e, op, IO_WRITE, lane->journal, lane->group_buf, off, lane->group_size);
+}
+
+/* Submits the next run of adjacent whole pages of l's direct commit. False: there are none left. */
+static bool cycle_feed_run(struct engine *e, struct st_log *l)
+{
+	struct segment *s = log_active(l->log);
+	if (!l->direct || l->feed_pos >= l->direct_to)
+		return false;
+	struct eng_op *op = eng_op_get(e, l->lane, ENG_COMMIT);
+	uint64_t from = l->feed_pos;
+	uint8_t *buf = l->feed_block->data + (from - l->feed_block_pos);
+	for (;;) {
+		l->feed_pos = min_of(l->feed_block_pos + LBLOCK_SIZE, l->direct_to);
+		if (l->feed_pos == l->direct_to)
+			break;
+		struct lblock *next = l->feed_block->next;
+		bool adjacent = next->data == l->feed_block->data + LBLOCK_SIZE;
+		l->feed_block = next;
+		l->feed_block_pos += LBLOCK_SIZE;
+		if (!adjacent || l->feed_pos - from >= ENGINE_WRITE_MAX)
+			break;
+	}
+	op->log = l;
+	l->lane->cycle_ops++;
+	s->file_dirty = true;
+	eng_op_start(e, op, IO_WRITE, s->file, buf, from, l->feed_pos - from);
+	return true;
+}
+
+static void cycle_feed_flush(struct engine *e, struct eng_lane *lane, struct st_log *l)
+{
+	struct eng_op *op = eng_op_get(e, lane, ENG_COMMIT);
+	op->log = l;
+	lane->cycle_ops++;
+	if (l)
+		log_active(l->log)->file_dirty = false;
+	eng_op_start(e, op, IO_FDATASYNC, l ? log_active(l->log)->file : lane->journal, NULL, 0, 0);
+}
+
+/* --- phases ------------------------------------------------------------------------------ */
+
+/* Submits one operation of the phase for l. False: there is none (any more). */
+static bool cycle_feed_log(struct engine *e, struct eng_lane *lane, struct st_log *l)
+{
+	if (l->commit_err == ST_OK && !eng_log_ok(e, l))
+		l->commit_err = ST_E_OFFLINE;
+	if (l->commit_err != ST_OK)
+		return false;
+	switch (lane->phase) {
+	case ENG_GROW:
+		cycle_grow(e, l);
+		return false;
+	case ENG_WRITE:
+		return cycle_feed_run(e, l);
+	case ENG_FLUSH:
+		if (l->direct)
+			cycle_feed_flush(e, lane, l);
+		return false;
+	case ENG_IDLE:
+		break;
+	}
+	CHECK(!"no cycle to feed");
+	return false;
+}
+
+/* True when all of the phase has been submitted. */
+static bool cycle_feed(struct engine *e, struct eng_lane *lane)
+{
+	while (lane->feed != &lane->cycle && eng_may_start(e, ENG_COMMIT)) {
+		struct st_log *l = list_entry(lane->feed, struct st_log, cycle_node);
+		if (!cycle_feed_log(e, lane, l))
+			lane->feed = lane->feed->next;
+	}
+	if (lane->feed != &lane->cycle)
+		return false;
+	if (lane->phase == ENG_GROW || lane->group_fed || lane->group_size == 0)
+		return true;
+	if (!eng_may_start(e, ENG_COMMIT))
+		return false;
+	lane->group_fed = true;
+	if (!eng_lane_ok(e, lane))
+		return true;
+	if (lane->phase == ENG_WRITE)
+		cycle_feed_group(e, lane);
+	else
+		cycle_feed_flush(e, lane, NULL);
+	return true;
 }
 
 void cycle_op_done(struct engine *e, struct eng_op *op)
 {
+	struct eng_lane *lane = op->lane;
 	struct st_log *l = op->log;
 	struct io_op io = op->io;
-	CHECK(e->cycle_ops > 0 && l->in_cycle);
-	e->cycle_ops--;
+	CHECK(lane->cycle_ops > 0);
+	lane->cycle_ops--;
 	eng_op_put(e, op);
-	if (io.kind == IO_FALLOCATE) {
+	if (io.kind == IO_FALLOCATE)
 		cycle_grown(e, l, &io);
-	} else if (io.result < 0) {
-		l->commit_err = ST_E_IO;
-		eng_dir_failed(e, l, io.result, io.kind == IO_WRITE ? "a write" : "a flush");
-	}
+	else if (io.result < 0)
+		eng_lane_failed(e, lane, io.result,
+			io.kind != IO_WRITE ? "a flush"
+			: l		    ? "a write to a segment"
+					    : "a write to the journal");
 }
 
 /* --- the end ----------------------------------------------------------------------------- */
+
+/* The bytes that went straight to the segment are not pending any more. */
+static void cycle_settle_direct(struct st_log *l)
+{
+	struct segment *s = log_active(l->log);
+	for (; s->pend_pos + LBLOCK_SIZE <= l->direct_to && l->direct_to < s->end_pos;
+		s->pend_pos += LBLOCK_SIZE)
+		s->pend = s->pend->next;
+	s->fill_pos = l->direct_to;
+	if (s->fill_pos == s->end_pos)
+		s->pend = NULL;
+	l->lane->direct_bytes += l->direct_to - l->begin_pos;
+}
 
 static void cycle_end_log(struct engine *e, struct st_log *l)
 {
 	struct list *n;
 	list_remove(&l->cycle_node);
-	if (l->tail_page)
-		e->pages[e->page_count++] = l->tail_page;
-	l->tail_page = NULL;
 	l->in_cycle = false;
-	if (l->commit_err == ST_E_NOSPACE)
+	if (l->commit_err == ST_OK && !eng_log_ok(e, l))
+		l->commit_err = ST_E_IO;
+	if (l->commit_err == ST_OK && l->direct) {
+		cycle_settle_direct(l);
+		ckpt_note_fill(l);
+	} else if (l->commit_err == ST_E_NOSPACE) {
 		l->gap = true;
-	else if (l->commit_err != ST_OK)
+		if (l->rolls)
+			log_unroll(&e->env, l->log);
+	} else if (l->commit_err != ST_OK) {
 		l->state = ENG_LOG_OFFLINE;
+	}
 	while ((n = list_pop_front(&l->commit))) {
-		struct st_req *r = cycle_req(n);
+		struct st_req *r = eng_req(n);
 		if (l->commit_err == ST_OK) {
-			log_appended(l->log, r, e->now_ms);
-			r->append.released = (struct st_pos){
-				.segment = r->append.segment,
-				.pos = r->append.pos + r->append.span.len,
-			};
+			r->append.released = log_released(l->log);
 			metric_add(&e->m->appends_total, 1);
 			metric_add(&e->m->append_bytes_total, r->append.span.len);
 		}
 		eng_answer(e, r, l->commit_err);
 	}
-	if (l->commit_err == ST_OK && e->cfg.durability == ST_FLUSH)
-		log_mark(&e->env, l->log);
-	if (e->cfg.durability == ST_WRITTEN)
-		l->log->unflushed = true;
-	eng_log_queue(e, l);
+	eng_log_queue(l);
+	if (l->commit_err == ST_OK)
+		fill_note(e, l);
+	fill_settle(e, l);
 }
 
-static void cycle_end(struct engine *e)
+static void cycle_end(struct engine *e, struct eng_lane *lane)
 {
 	struct list *n;
-	while ((n = list_front(&e->cycle)))
+	bool ok = eng_lane_ok(e, lane);
+	if (ok && lane->group_size > 0) {
+		lane->st->head = lane->group_pos + lane->group_size;
+		lane->st->seq++;
+	}
+	while ((n = list_front(&lane->cycle)))
 		cycle_end_log(e, list_entry(n, struct st_log, cycle_node));
-	e->phase = ENG_IDLE;
-	e->feed = &e->cycle;
+	while ((n = list_pop_front(&lane->committing)))
+		chores_committed(e, lane, eng_req(n), ok ? ST_OK : ST_E_IO);
+	lane->phase = ENG_IDLE;
+	lane->feed = &lane->cycle;
+	ckpt_begin_if_due(e, lane);
 }
 
-static void cycle_next_phase(struct engine *e)
+static void cycle_next_phase(struct engine *e, struct eng_lane *lane)
 {
-	static const enum eng_phase after[] = {
-		[ENG_GROW] = ENG_WRITE,
-		[ENG_WRITE] = ENG_FLUSH,
-		[ENG_FLUSH] = ENG_IDLE,
-	};
-	e->phase = after[e->phase];
-	if (e->phase == ENG_FLUSH && e->cfg.durability == ST_WRITTEN)
-		e->phase = ENG_IDLE;
-	if (e->phase == ENG_IDLE)
-		cycle_end(e);
+	switch (lane->phase) {
+	case ENG_GROW:
+		cycle_build_group(e, lane);
+		lane->phase = ENG_WRITE;
+		break;
+	case ENG_WRITE:
+		lane->phase = e->cfg.durability == ST_WRITTEN ? ENG_IDLE : ENG_FLUSH;
+		lane->group_fed = false;
+		break;
+	default:
+		lane->phase = ENG_IDLE;
+	}
+	if (lane->phase == ENG_IDLE || !eng_lane_ok(e, lane))
+		cycle_end(e, lane);
 	else
-		e->feed = e->cycle.next;
+		lane->feed = lane->cycle.next;
 }
 
-void cycle_run(struct engine *e)
+void cycle_run(struct engine *e, struct eng_lane *lane)
 {
-	if (e->phase == ENG_IDLE)
-		cycle_start(e);
-	while (e->phase != ENG_IDLE) {
-		cycle_feed(e);
-		if (e->feed != &e->cycle || e->cycle_ops > 0)
+	if (lane->phase == ENG_IDLE)
+		cycle_start(e, lane);
+	while (lane->phase != ENG_IDLE) {
+		bool fed = cycle_feed(e, lane);
+		if (!fed || lane->cycle_ops > 0)
 			return;
-		cycle_next_phase(e);
+		cycle_next_phase(e, lane);
 	}
 }

@@ -146,8 +146,10 @@ static void dirs_free(struct st_dirs *d)
 	free(d);
 }
 
-struct st_dirs *st_dirs_open(char (*dirs)[256], uint16_t count, char *err, size_t err_size)
+struct st_dirs *st_dirs_open(const struct st_config *cfg, char *err, size_t err_size)
 {
+	char(*dirs)[256] = cfg->dirs;
+	uint16_t count = cfg->dir_count;
 	struct st_dirs *d = calloc(1, sizeof(*d));
 	if (d)
 		d->lock_fds = calloc(count ? count : 1, sizeof(*d->lock_fds));
@@ -170,7 +172,14 @@ struct st_dirs *st_dirs_open(char (*dirs)[256], uint16_t count, char *err, size_
 	uint64_t seed = clock_mono_ns();
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		seed ^= (uint64_t)getpid() << 32;
-	d->store = store_open(&d->io.io, dirs, count, seed, err, err_size);
+	const struct store_config sc = {
+		.dirs = dirs,
+		.dir_count = count,
+		.workers = cfg->workers,
+		.journal_bytes = align_down(cfg->journal_bytes, (uint64_t)FMT_PAGE),
+		.seed = seed,
+	};
+	d->store = store_open(&d->io.io, &sc, err, err_size);
 	if (!d->store) {
 		dirs_free(d);
 		return NULL;
@@ -183,10 +192,15 @@ bool st_dirs_clean(const struct st_dirs *d)
 	return store_is_clean(d->store);
 }
 
-void st_dirs_close(struct st_dirs *d, bool clean)
+uint32_t st_dirs_log_count(const struct st_dirs *d)
+{
+	return store_log_count(d->store);
+}
+
+void st_dirs_close(struct st_dirs *d)
 {
 	if (!d)
 		return;
-	store_close(d->store, &d->io.io, clean);
+	store_close(d->store);
 	dirs_free(d);
 }

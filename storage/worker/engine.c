@@ -2,6 +2,7 @@
 #include "storage/worker/engine.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,22 +12,118 @@
 
 /* --- creation ---------------------------------------------------------------------------- */
 
+size_t engine_staging_size(uint16_t dirs)
+{
+	return ENGINE_STAGING_PAGES * (size_t)FMT_PAGE + ENGINE_SCRATCH +
+	       dirs * (size_t)JRNL_GROUP_MAX;
+}
+
+static struct list *engine_bucket(struct engine *e, const struct uuid *topic_id, int32_t partition)
+{
+	uint64_t lo, hi;
+	memcpy(&lo, topic_id->b, sizeof(lo));
+	memcpy(&hi, topic_id->b + sizeof(lo), sizeof(hi));
+	uint64_t h = (lo ^ hi ^ (uint32_t)partition) * 0x9e3779b97f4a7c15ull;
+	return &e->by_name[(h >> 32) % ENGINE_BUCKETS];
+}
+
+struct st_log *eng_log_new(struct engine *e, struct eng_lane *lane, struct log *log)
+{
+	struct st_log *l = calloc(1, sizeof(*l));
+	if (!l)
+		return NULL;
+	l->log = log;
+	l->lane = lane;
+	list_init(&l->queue);
+	list_init(&l->ready);
+	list_init(&l->commit);
+	list_init(&l->cycle_node);
+	list_init(&l->fill_node);
+	list_init(&l->fill_waits);
+	list_init(&l->drop_node);
+	lane->log_count++;
+	list_push_back(&lane->logs, &l->node);
+	list_push_back(engine_bucket(e, &log->topic_id, log->partition), &l->same);
+	return l;
+}
+
+void eng_log_free(struct engine *e, struct st_log *l)
+{
+	struct eng_lane *lane = l->lane;
+	CHECK(l->reads == 0 && !l->in_cycle && !log_is_busy(l));
+	if (lane->ckpt_cursor == &l->node)
+		lane->ckpt_cursor = l->node.next;
+	lane->log_count--;
+	list_remove(&l->node);
+	list_remove(&l->same);
+	list_remove(&l->ready);
+	list_remove(&l->fill_node);
+	list_remove(&l->drop_node);
+	log_free(&e->env, l->log);
+	free(l);
+}
+
+static bool lane_init(struct engine *e, struct eng_lane *lane, uint16_t dir, uint8_t *group_buf)
+{
+	lane->engine = e;
+	lane->dir = dir;
+	lane->st = store_lane(e->store, dir, e->cfg.worker);
+	lane->group_buf = group_buf;
+	list_init(&lane->logs);
+	list_init(&lane->ready);
+	list_init(&lane->chores);
+	list_init(&lane->entries);
+	list_init(&lane->cycle);
+	list_init(&lane->committing);
+	list_init(&lane->fill);
+	list_init(&lane->drops);
+	lane->feed = &lane->cycle;
+	lane->ckpt_cursor = &lane->logs;
+	lane->clean = lane->st->clean;
+	while (lane->st->log_count > 0) {
+		struct log *log = lane->st->logs[lane->st->log_count - 1];
+		struct st_log *l = eng_log_new(e, lane, log);
+		if (!l)
+			return false;
+		lane->st->log_count--;
+		if (segment_pending(log->segments[0]) > 0 && log->segment_count > 1)
+			fill_note(e, l);
+	}
+	if (store_is_offline(e->store, dir))
+		return true;
+	char name[FMT_NAME_SIZE], path[IO_PATH_MAX];
+	fmt_jrnl_name(name, e->cfg.worker);
+	snprintf(path, sizeof(path), "%s/%s", store_dir_path(e->store, dir), name);
+	int rc = e->io->api->open(e->io, path, IO_DIRECT, &lane->journal);
+	if (rc < 0)
+		eng_lane_failed(e, lane, rc, "opening the journal");
+	return true;
+}
+
 static bool engine_alloc(struct engine *e)
 {
+	uint16_t dirs = store_dir_count(e->store);
 	uint8_t *staging = e->cfg.staging;
 	if (!staging)
-		staging = e->own_staging = aligned_alloc(FMT_PAGE, ENGINE_STAGING);
+		staging = e->own_staging = aligned_alloc(FMT_PAGE, engine_staging_size(dirs));
 	e->ops = calloc(ENGINE_OPS, sizeof(*e->ops));
 	e->reads = calloc(ENGINE_READS, sizeof(*e->reads));
-	if (!staging || !e->ops || !e->reads)
+	e->lanes = calloc(dirs, sizeof(*e->lanes));
+	if (!staging || !e->ops || !e->reads || !e->lanes)
 		return false;
-	e->env.scratch = staging + ENGINE_STAGING_PAGES * FMT_PAGE;
-	for (uint32_t i = 0; i < ENGINE_STAGING_PAGES; i++)
-		e->pages[e->page_count++] = staging + (size_t)i * FMT_PAGE;
+	for (uint32_t i = 0; i < ENGINE_STAGING_PAGES; i++, staging += FMT_PAGE)
+		e->pages[e->page_count++] = staging;
+	log_env_init(&e->env, e->io, e->store, staging);
+	staging += ENGINE_SCRATCH;
 	for (uint32_t i = 0; i < ENGINE_OPS; i++)
 		list_push_back(&e->free_ops, &e->ops[i].node);
 	for (uint32_t i = 0; i < ENGINE_READS; i++)
 		list_push_back(&e->free_reads, &e->reads[i].node);
+	for (uint16_t i = 0; i < dirs; i++, staging += JRNL_GROUP_MAX) {
+		e->lane_count++;
+		if (!lane_init(e, &e->lanes[i], i, staging))
+			return false;
+	}
 	return true;
 }
 
@@ -40,20 +137,13 @@ struct engine *engine_create(struct io *io, struct store *store, const struct en
 	e->store = store;
 	e->cfg = *cfg;
 	e->m = cfg->metrics ? cfg->metrics : &e->own_metrics;
-	e->env = (struct log_env){.io = io, .store = store, .cold_max = ENGINE_COLD_MAX};
-	list_init(&e->env.cold);
-	list_init(&e->logs);
 	for (uint32_t i = 0; i < ENGINE_BUCKETS; i++)
 		list_init(&e->by_name[i]);
 	list_init(&e->opens);
 	list_init(&e->free_ops);
-	list_init(&e->ready);
-	list_init(&e->chores);
-	list_init(&e->cycle);
 	list_init(&e->free_reads);
 	list_init(&e->reading);
 	list_init(&e->waiting);
-	e->feed = &e->cycle;
 	if (!engine_alloc(e)) {
 		engine_destroy(e);
 		return NULL;
@@ -61,45 +151,76 @@ struct engine *engine_create(struct io *io, struct store *store, const struct en
 	return e;
 }
 
+static void lane_destroy(struct engine *e, struct eng_lane *lane)
+{
+	list_for_each_safe (it, &lane->logs) {
+		struct st_log *l = list_entry(it, struct st_log, node);
+		l->reads = l->fill_ops = l->flush_ops = 0; /* whoever used it is gone */
+		l->in_cycle = false;
+		eng_log_free(e, l);
+	}
+	if (lane->journal)
+		e->io->api->close(e->io, lane->journal);
+	if (lane->slot)
+		e->io->api->close(e->io, lane->slot);
+	free(lane->snapshot);
+	free(lane->dead);
+}
+
 void engine_destroy(struct engine *e)
 {
 	if (!e)
 		return;
-	list_for_each_safe (it, &e->logs) {
-		struct st_log *l = list_entry(it, struct st_log, node);
-		for (uint32_t i = 0; i < l->log->segment_count; i++)
-			l->log->segments[i]->reads = 0; /* whoever read is gone */
-		log_free(&e->env, l->log);
-		free(l);
-	}
+	for (uint32_t i = 0; i < ENGINE_OPS && e->ops; i++)
+		if (e->ops[i].closes)
+			e->io->api->close(e->io, e->ops[i].io.file);
+	for (uint16_t i = 0; i < e->lane_count; i++)
+		lane_destroy(e, &e->lanes[i]);
 	log_env_fini(&e->env);
 	free(e->own_staging);
 	free(e->ops);
 	free(e->reads);
-	free(e->marks);
+	free(e->lanes);
 	free(e);
 }
 
 /* --- operations -------------------------------------------------------------------------- */
 
-struct eng_op *eng_op_get(struct engine *e)
+bool eng_may_start(const struct engine *e, enum eng_use use)
+{
+	static const uint32_t most[] = {
+		[ENG_COMMIT] = ENGINE_OPS,
+		[ENG_FILL] = ENGINE_FILL_OPS,
+		[ENG_CKPT] = ENGINE_CKPT_OPS,
+		[ENG_READ] = ENGINE_READ_OPS,
+	};
+	return !list_empty((struct list *)&e->free_ops) && e->used[use] < most[use];
+}
+
+struct eng_op *eng_op_get(struct engine *e, struct eng_lane *lane, enum eng_use use)
 {
 	struct list *n = list_pop_front(&e->free_ops);
-	if (!n)
-		return NULL;
+	CHECK(n);
 	struct eng_op *op = list_entry(n, struct eng_op, node);
-	op->log = NULL;
-	op->read = NULL;
-	op->retries = 0;
+	*op = (struct eng_op){.use = use, .lane = lane};
+	list_init(&op->node);
+	e->used[use]++;
 	return op;
 }
 
 void eng_op_put(struct engine *e, struct eng_op *op)
 {
+	if (op->page)
+		e->pages[e->page_count++] = op->page;
+	if (op->closes)
+		e->io->api->close(e->io, op->io.file);
+	op->page = NULL;
+	op->closes = false;
+	e->used[op->use]--;
 	list_push_front(&e->free_ops, &op->node);
 }
 
-void eng_op_submit(struct engine *e, struct eng_op *op)
+static void eng_op_submit(struct engine *e, struct eng_op *op)
 {
 	op->io.user = op;
 	op->io.result = 0;
@@ -108,15 +229,32 @@ void eng_op_submit(struct engine *e, struct eng_op *op)
 	e->io->api->submit(e->io, &op->io);
 }
 
+void eng_op_start(struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f,
+	void *buf, uint64_t off, uint64_t len)
+{
+	op->io.kind = kind;
+	op->io.file = f;
+	op->io.buf = buf;
+	op->io.off = off;
+	op->io.len = len;
+	if (kind == IO_WRITE)
+		metric_add(&e->m->written_bytes_total, len);
+	if (kind == IO_FDATASYNC || kind == IO_FSYNC)
+		metric_add(&e->m->flushes_total, 1);
+	eng_op_submit(e, op);
+}
+
 /*
  * True when the operation had to be submitted once more: the rest of a short transfer, or all of it
- * when the kernel says "again" (some filesystems do without having been asked not to wait).
+ * when the kernel says "again" (some filesystems do without having been asked not to wait). A flush
+ * is never asked for again.
  */
 static bool eng_op_goes_on(struct engine *e, struct eng_op *op)
 {
 	struct io_op *io = &op->io;
 	bool moves = io->kind == IO_READ || io->kind == IO_WRITE;
-	if (io->kind != IO_FDATASYNC && (io->result == -EAGAIN || io->result == -EINTR)) {
+	bool again = io->result == -EAGAIN || io->result == -EINTR;
+	if (again && (moves || io->kind == IO_FALLOCATE)) {
 		if (op->retries++ >= ENGINE_OP_RETRIES)
 			return false;
 	} else if (moves && io->result > 0 && (uint64_t)io->result < io->len) {
@@ -135,6 +273,12 @@ static bool eng_op_goes_on(struct engine *e, struct eng_op *op)
 
 static void engine_reap(struct engine *e)
 {
+	static void (*const handlers[])(struct engine *, struct eng_op *) = {
+		[ENG_COMMIT] = cycle_op_done,
+		[ENG_FILL] = fill_op_done,
+		[ENG_CKPT] = ckpt_op_done,
+		[ENG_READ] = reads_op_done,
+	};
 	struct list done;
 	list_init(&done);
 	e->io->api->reap(e->io, &done);
@@ -150,12 +294,11 @@ static void engine_reap(struct engine *e)
 		bool moves = op->io.kind == IO_READ || op->io.kind == IO_WRITE;
 		if (moves && op->io.result >= 0 && (uint64_t)op->io.result < op->io.len)
 			op->io.result = -EIO;
-		if (op->read)
-			reads_op_done(e, op);
-		else
-			cycle_op_done(e, op);
+		handlers[op->use](e, op);
 	}
 }
+
+/* --- answers and failures ---------------------------------------------------------------- */
 
 void eng_answer(struct engine *e, struct st_req *r, enum st_err err)
 {
@@ -165,240 +308,164 @@ void eng_answer(struct engine *e, struct st_req *r, enum st_err err)
 	list_push_back(e->done, &r->node);
 }
 
+bool eng_lane_ok(const struct engine *e, const struct eng_lane *lane)
+{
+	return !store_is_offline(e->store, lane->dir);
+}
+
 bool eng_log_ok(const struct engine *e, const struct st_log *l)
 {
-	return l->state == ENG_LOG_OPEN && !store_is_offline(e->store, l->log->dir);
+	return l->state == ENG_LOG_OPEN && eng_lane_ok(e, l->lane);
 }
 
-void eng_dir_failed(struct engine *e, struct st_log *l, int64_t rc, const char *what)
+void eng_lane_failed(struct engine *e, struct eng_lane *lane, int64_t rc, const char *what)
 {
 	metric_add(&e->m->io_errors_total, 1);
-	l->state = ENG_LOG_OFFLINE;
-	if (!store_is_offline(e->store, l->log->dir))
-		log_error("storage", "%s of %s failed: %s; log directory %s goes offline", what,
-			l->log->path, strerror((int)-rc), store_dir_path(e->store, l->log->dir));
-	store_set_offline(e->store, l->log->dir);
+	if (eng_lane_ok(e, lane))
+		log_error("storage", "%s failed: %s; log directory %s goes offline", what,
+			strerror((int)-rc), store_dir_path(e->store, lane->dir));
+	store_set_offline(e->store, lane->dir);
 }
 
-void eng_count(struct engine *e)
+static void engine_count(struct engine *e)
 {
 	metric_add(&e->m->flushes_total, e->env.flushes);
 	metric_add(&e->m->io_errors_total, e->env.io_errors);
-	e->env.flushes = e->env.io_errors = 0;
-	metric_set(&e->m->logs_open, e->log_count);
-	uint64_t offline = 0;
-	for (uint16_t i = 0; i < store_dir_count(e->store); i++)
+	metric_add(&e->m->corrupt_blocks_total, e->env.corrupt_blocks);
+	e->env.flushes = e->env.io_errors = e->env.corrupt_blocks = 0;
+	metric_set(&e->m->logs_open, e->open_count);
+	uint64_t offline = 0, used = 0, ring = 0;
+	for (uint16_t i = 0; i < e->lane_count; i++) {
+		const struct store_lane *st = e->lanes[i].st;
 		offline += store_is_offline(e->store, i);
+		used += st->head - st->tail;
+		ring += st->ring_bytes;
+	}
 	metric_set(&e->m->offline_dirs, offline);
+	metric_set(&e->m->journal_used_bytes, used);
+	metric_set(&e->m->journal_bytes, ring);
 }
 
-/* --- what is synchronous ----------------------------------------------------------------- */
+/* --- requests ---------------------------------------------------------------------------- */
 
-static struct list *engine_bucket(struct engine *e, const struct uuid *topic_id, int32_t partition)
-{
-	uint64_t lo, hi;
-	memcpy(&lo, topic_id->b, sizeof(lo));
-	memcpy(&hi, topic_id->b + sizeof(lo), sizeof(hi));
-	uint64_t h = (lo ^ hi ^ (uint32_t)partition) * 0x9e3779b97f4a7c15ull;
-	return &e->by_name[(h >> 32) % ENGINE_BUCKETS];
-}
-
-static bool engine_has(struct engine *e, const struct st_req *r)
+static struct st_log *engine_find(struct engine *e, const struct st_req *r)
 {
 	list_for_each (it, engine_bucket(e, &r->open.topic_id, r->open.partition)) {
 		struct st_log *l = list_entry(it, struct st_log, same);
-		if (uuid_equal(&l->log->topic_id, &r->open.topic_id) &&
+		if (l->state != ENG_LOG_GONE && uuid_equal(&l->log->topic_id, &r->open.topic_id) &&
 			l->log->partition == r->open.partition)
-			return true;
+			return l;
 	}
-	return false;
+	return NULL;
 }
 
-/* A log that was closed in this run is known better than by the last stop. */
-static bool engine_take_mark(struct engine *e, const struct st_req *r, struct eng_mark *out)
+/* For a new log: the directory that has the fewest. */
+static struct eng_lane *engine_pick_lane(struct engine *e)
 {
-	for (uint32_t i = 0; i < e->mark_count; i++) {
-		struct eng_mark *m = &e->marks[i];
-		if (fmt_clean_compare(&m->log.topic_id, m->log.partition, &r->open.topic_id,
-			    r->open.partition) == 0) {
-			*out = *m;
-			*m = e->marks[--e->mark_count];
-			return true;
+	struct eng_lane *best = NULL;
+	uint32_t least = UINT32_MAX;
+	for (uint16_t i = 0; i < e->lane_count; i++) {
+		struct eng_lane *lane = &e->lanes[i];
+		if (!eng_lane_ok(e, lane))
+			return NULL; /* the log may well exist there */
+		if (lane->log_count < least) {
+			least = lane->log_count;
+			best = lane;
 		}
 	}
-	return false;
+	return best;
 }
 
-static void engine_put_mark(struct engine *e, uint16_t dir, const struct fmt_clean_log *log)
+/* What the asker learns of an open log. */
+static void engine_describe(const struct st_log *l, struct st_req *r)
 {
-	if (e->mark_count == e->mark_capacity) {
-		uint32_t capacity = e->mark_capacity ? e->mark_capacity * 2 : 64;
-		struct eng_mark *p = realloc(e->marks, capacity * sizeof(*p));
-		if (!p)
-			return; /* the log will be scanned */
-		e->marks = p;
-		e->mark_capacity = capacity;
-	}
-	e->marks[e->mark_count++] = (struct eng_mark){.dir = dir, .log = *log};
+	const struct segment *s = log_active(l->log);
+	r->log = (struct st_log *)l;
+	r->open.dir = l->lane->dir;
+	r->open.log_start_offset = l->log->log_start_offset;
+	r->open.log_end_offset = s->end_offset;
+	r->open.segment = s->base_offset;
+	r->open.segment_pos = s->end_pos;
+	r->open.segment_created_ms = s->created_ms;
+	r->open.max_timestamp = max_of(s->max_timestamp, l->log->older_max_timestamp);
+	r->open.leader_epoch = s->leader_epoch;
+	r->open.recovered = !l->lane->st->clean;
+	r->open.cut_bytes = 0;
+	r->open.damaged = l->log->damaged;
 }
 
-static enum st_err engine_open_log(struct engine *e, struct st_req *r)
+/* A new log gets its number, and an entry in the journal. */
+static enum st_err engine_create_log(struct engine *e, struct st_req *r)
 {
-	struct eng_mark mark;
-	if (e->log_count >= e->cfg.max_logs || engine_has(e, r))
+	struct eng_lane *lane = engine_pick_lane(e);
+	if (!lane)
+		return ST_E_OFFLINE;
+	struct log *log = log_new(lane->dir, &r->open.topic_id, r->open.partition, r->open.topic,
+		lane->st->next_log, 0);
+	struct st_log *l = log ? eng_log_new(e, lane, log) : NULL;
+	if (!l) {
+		log_free(&e->env, log);
 		return ST_E_LIMIT;
-	struct st_log *l = calloc(1, sizeof(*l));
-	if (!l)
-		return ST_E_LIMIT;
-	bool marked = engine_take_mark(e, r, &mark);
-	enum st_err err = log_open(&e->env, r, marked ? &mark.log : NULL, e->now_ms, &l->log);
-	if (err != ST_OK) {
-		free(l);
-		return err;
 	}
-	list_init(&l->ready);
-	list_init(&l->queue);
-	list_init(&l->commit);
-	list_init(&l->cycle_node);
-	list_push_back(&e->logs, &l->node);
-	list_push_back(engine_bucket(e, &l->log->topic_id, l->log->partition), &l->same);
-	e->log_count++;
-	if (r->open.recovered) {
-		metric_add(&e->m->recovered_logs_total, 1);
-		metric_add(&e->m->cut_bytes_total, r->open.cut_bytes);
-	}
-	r->log = l;
+	lane->st->next_log++;
+	log_active(log)->created_ms = e->now_ms;
+	l->opened = true;
+	e->open_count++;
+	engine_describe(l, r);
+	list_push_back(&lane->entries, &r->node);
 	return ST_OK;
 }
 
-static void engine_forget(struct engine *e, struct st_log *l)
+/* False: it waits for its journal entry. */
+static bool engine_open_log(struct engine *e, struct st_req *r, enum st_err *err)
 {
-	CHECK(list_empty(&l->queue) && list_empty(&l->commit) && l->reads == 0 && !l->in_cycle);
-	list_remove(&l->ready);
-	list_remove(&l->node);
-	list_remove(&l->same);
-	e->log_count--;
-	free(l);
-}
-
-/* Closes l; its mark is kept when it was healthy. */
-static bool engine_close_log(struct engine *e, struct st_log *l)
-{
-	struct fmt_clean_log mark;
-	uint16_t dir = l->log->dir;
-	bool healthy = eng_log_ok(e, l);
-	bool clean = log_close(&e->env, l->log, healthy, &mark);
-	if (clean)
-		engine_put_mark(e, dir, &mark);
-	engine_forget(e, l);
-	return clean;
-}
-
-/* Requests that leave the log as it is: this engine releases all with the acknowledgement, and has
- * nothing to clean. */
-static enum st_err engine_serve_upkeep(const struct st_log *l, struct st_req *r)
-{
-	switch (r->op) {
-	case ST_FILL:
-		r->fill.released = (struct st_pos){
-			.segment = log_active(l->log)->base_offset,
-			.pos = log_active(l->log)->end_pos,
-		};
-		return ST_OK;
-	case ST_RETAIN:
-	case ST_CLEAN:
-		r->retain.log_start_offset = l->log->log_start_offset;
-		r->retain.freed_bytes = 0;
-		return ST_OK;
-	default:
-		return ST_E_LIMIT;
-	}
-}
-
-static bool engine_is_upkeep(enum st_op op)
-{
-	return op == ST_FILL || op == ST_TRIM || op == ST_RETAIN || op == ST_CLEAN;
-}
-
-/* The request at the head of l's queue, which is not an append. False: it has to wait. */
-static bool engine_serve(struct engine *e, struct st_log *l, struct st_req *r)
-{
-	if (engine_is_upkeep(r->op)) {
-		list_remove(&r->node);
-		eng_answer(e, r, eng_log_ok(e, l) ? engine_serve_upkeep(l, r) : ST_E_OFFLINE);
-		return true;
-	}
-	if (r->op != ST_TAIL && l->reads > 0)
-		return false;
-	list_remove(&r->node);
-	if (r->op == ST_TAIL) {
-		bool ok = eng_log_ok(e, l);
-		eng_answer(e, r, ok ? log_tail(&e->env, l->log, r->tail.block) : ST_E_OFFLINE);
-		return true;
-	}
-	CHECK(list_empty(
-		&l->queue)); /* whoever closes or deletes a log asks for nothing after it */
-	enum st_err err = ST_OK;
-	if (r->op == ST_DELETE) {
-		err = log_delete(&e->env, l->log);
-		engine_forget(e, l);
+	struct st_log *l = engine_find(e, r);
+	*err = ST_OK;
+	if (e->open_count >= e->cfg.max_logs || (l && l->opened)) {
+		*err = ST_E_LIMIT;
+	} else if (l && !eng_log_ok(e, l)) {
+		*err = ST_E_OFFLINE;
+	} else if (l) {
+		l->opened = true;
+		e->open_count++;
+		engine_describe(l, r);
+	} else if (!r->open.create) {
+		*err = store_any_offline(e->store) ? ST_E_OFFLINE : ST_E_NOT_FOUND;
 	} else {
-		engine_close_log(e, l);
+		*err = engine_create_log(e, r);
+		return *err != ST_OK;
 	}
-	r->log = NULL;
-	eng_answer(e, r, err);
 	return true;
-}
-
-void eng_log_queue(struct engine *e, struct st_log *l)
-{
-	CHECK(!l->in_cycle);
-	list_remove(&l->ready);
-	if (list_empty(&l->queue))
-		return;
-	const struct st_req *r = list_entry(list_front(&l->queue), struct st_req, node);
-	list_push_back(r->op == ST_APPEND ? &e->ready : &e->chores, &l->ready);
-}
-
-/* What stands before the next append of each log that is not in a cycle. */
-static void engine_serve_chores(struct engine *e)
-{
-	struct list chores;
-	list_init(&chores);
-	list_splice(&chores, &e->chores);
-	struct list *n;
-	while ((n = list_pop_front(&chores))) {
-		struct st_log *l = list_entry(n, struct st_log, ready);
-		struct st_req *r = list_entry(list_front(&l->queue), struct st_req, node);
-		bool last = r->op == ST_DELETE || r->op == ST_CLOSE;
-		if (!engine_serve(e, l, r))
-			list_push_back(&e->chores, &l->ready); /* readers first */
-		else if (!last)
-			eng_log_queue(e, l);
-	}
 }
 
 static void engine_serve_opens(struct engine *e)
 {
 	struct list *n;
-	bool once = e->ops_out > 0;
-	while ((n = list_pop_front(&e->opens))) {
-		struct st_req *r = list_entry(n, struct st_req, node);
+	bool once = false;
+	while (!once && (n = list_pop_front(&e->opens))) {
+		struct st_req *r = eng_req(n);
 		enum st_err err;
 		if (r->op == ST_OPEN) {
-			err = engine_open_log(e, r);
-		} else {
-			r->log->reads--;
-			err = eng_log_ok(e, r->log) ? log_lookup(&e->env, r->log->log, r)
-						    : ST_E_OFFLINE;
+			if (engine_open_log(e, r, &err))
+				eng_answer(e, r, err);
+			continue;
 		}
+		r->log->reads--;
+		once = e->ops_out > 0; /* it reads while others wait */
+		err = eng_log_ok(e, r->log) ? log_lookup(&e->env, r->log->log, r) : ST_E_OFFLINE;
 		eng_answer(e, r, err);
-		if (once)
-			return;
 	}
 }
 
-/* --- the public face --------------------------------------------------------------------- */
+void eng_log_queue(struct st_log *l)
+{
+	CHECK(!l->in_cycle);
+	list_remove(&l->ready);
+	if (list_empty(&l->queue))
+		return;
+	const struct st_req *r = eng_req(list_front(&l->queue));
+	list_push_back(r->op == ST_APPEND ? &l->lane->ready : &l->lane->chores, &l->ready);
+}
 
 void engine_request(struct engine *e, struct st_req *r)
 {
@@ -410,7 +477,7 @@ void engine_request(struct engine *e, struct st_req *r)
 		list_push_back(&e->opens, &r->node);
 		return;
 	}
-	CHECK(r->log);
+	CHECK(r->log && r->log->opened);
 	if (r->op == ST_READ || r->op == ST_LOOKUP) {
 		r->log->reads++;
 		list_push_back(r->op == ST_READ ? &e->waiting : &e->opens, &r->node);
@@ -418,8 +485,10 @@ void engine_request(struct engine *e, struct st_req *r)
 	}
 	list_push_back(&r->log->queue, &r->node);
 	if (!r->log->in_cycle && !list_linked(&r->log->ready))
-		eng_log_queue(e, r->log);
+		eng_log_queue(r->log);
 }
+
+/* --- steps ------------------------------------------------------------------------------- */
 
 void engine_step(struct engine *e, int64_t now_ms, struct list *done)
 {
@@ -428,11 +497,18 @@ void engine_step(struct engine *e, int64_t now_ms, struct list *done)
 	engine_reap(e);
 	engine_serve_opens(e);
 	reads_run(e);
-	do { /* a cycle may end at once, when everything in it is refused */
-		cycle_run(e);
-		engine_serve_chores(e);
-	} while (e->phase == ENG_IDLE && !list_empty(&e->ready));
-	eng_count(e);
+	for (uint16_t i = 0; i < e->lane_count; i++) {
+		struct eng_lane *lane = &e->lanes[i];
+		do { /* a cycle may end at once, when everything in it is refused */
+			chores_run(e, lane);
+			cycle_run(e, lane);
+		} while (lane->phase == ENG_IDLE && !lane->full &&
+			 (!list_empty(&lane->ready) || !list_empty(&lane->entries)));
+		fill_run(e, lane);
+		ckpt_run(e, lane);
+		chores_sweep(e, lane);
+	}
+	engine_count(e);
 	e->done = NULL;
 }
 
@@ -446,22 +522,59 @@ uint32_t engine_in_flight(const struct engine *e)
 	return e->ops_out;
 }
 
-bool engine_close(struct engine *e)
+uint32_t engine_wait_ms(const struct engine *e)
 {
-	CHECK(engine_is_idle(e));
-	bool clean = true;
-	list_for_each_safe (it, &e->logs) {
-		if (!engine_close_log(e, list_entry(it, struct st_log, node)))
-			clean = false;
+	for (uint16_t i = 0; i < e->lane_count; i++) {
+		const struct eng_lane *lane = &e->lanes[i];
+		if (!eng_lane_ok(e, lane))
+			continue;
+		if (lane->dead_count > 0 || !list_empty((struct list *)&lane->drops))
+			return 1;
+		if (lane->ckpt_retry_ms > 0 || !list_empty((struct list *)&lane->fill))
+			return NOSPACE_RETRY_MS;
 	}
-	eng_count(e);
-	return clean;
+	return 0;
 }
 
-void engine_marks(struct engine *e)
+void engine_stop(struct engine *e)
 {
-	for (uint32_t i = 0; i < e->mark_count; i++)
-		if (store_put_clean(e->store, e->marks[i].dir, &e->marks[i].log) < 0)
-			return; /* logs without a mark are scanned */
-	e->mark_count = 0;
+	CHECK(e->unanswered == 0);
+	e->stopping = true;
+	for (uint16_t i = 0; i < e->lane_count; i++)
+		list_for_each (it, &e->lanes[i].logs)
+			fill_note(e, list_entry(it, struct st_log, node));
+}
+
+bool engine_is_stopped(const struct engine *e)
+{
+	if (!e->stopping || e->ops_out > 0)
+		return false;
+	for (uint16_t i = 0; i < e->lane_count; i++)
+		if (eng_lane_ok(e, &e->lanes[i]) && !e->lanes[i].clean)
+			return false;
+	return true;
+}
+
+bool engine_is_clean(const struct engine *e)
+{
+	for (uint16_t i = 0; i < e->lane_count; i++)
+		if (!eng_lane_ok(e, &e->lanes[i]) || !e->lanes[i].clean)
+			return false;
+	return true;
+}
+
+void engine_check(const struct engine *e)
+{
+	for (uint16_t i = 0; i < e->lane_count; i++) {
+		const struct eng_lane *lane = &e->lanes[i];
+		uint32_t waiting = 0;
+		CHECK(lane->st->tail <= lane->st->head);
+		CHECK(lane->st->head - lane->st->tail <= lane->st->ring_bytes);
+		list_for_each (it, &lane->logs) {
+			const struct st_log *l = list_entry(it, struct st_log, node);
+			log_check(l->log);
+			waiting += l->ckpt_waits;
+		}
+		CHECK(waiting == lane->ckpt_waiting);
+	}
 }

@@ -42,6 +42,7 @@ enum io_kind {
 	IO_READ,      /* result: bytes read, fewer than len at the end of file or when short */
 	IO_WRITE,     /* result: bytes written, possibly fewer than len */
 	IO_FDATASYNC, /* result: 0 */
+	IO_FSYNC,     /* with all metadata; of a directory: its names. result: 0 */
 	IO_FALLOCATE, /* allocates [off, off + len) and extends the file size to cover it; result: 0
 		       */
 };
@@ -63,6 +64,7 @@ enum {
 	IO_DIRECT = 4, /* bypass the page cache */
 	IO_RDONLY = 8,
 	IO_TRUNC = 16, /* cut to zero bytes */
+	IO_DIR = 32,   /* with IO_RDONLY: a directory, for IO_FSYNC only */
 };
 
 struct io;

@@ -19,6 +19,7 @@ int io_posix_open(struct io *io, const char *path, unsigned flags, struct io_fil
 	how |= flags & IO_EXCL ? O_EXCL : 0;
 	how |= flags & IO_DIRECT ? O_DIRECT : 0;
 	how |= flags & IO_TRUNC ? O_TRUNC : 0;
+	how |= flags & IO_DIR ? O_DIRECTORY : 0;
 	struct io_file *f = malloc(sizeof(*f));
 	if (!f)
 		return -ENOMEM;
@@ -161,6 +162,8 @@ static int64_t posix_do(struct io *io, const struct io_op *op)
 		return io_posix_pwrite(io, op->file, op->buf, op->len, op->off);
 	case IO_FDATASYNC:
 		return fdatasync(op->file->fd) < 0 ? -errno : 0;
+	case IO_FSYNC:
+		return io_posix_fsync(io, op->file);
 	case IO_FALLOCATE:
 		return io_posix_grow(op->file, op->off, op->len);
 	}

@@ -279,6 +279,9 @@ static void ring_submit(struct io *io, struct io_op *op)
 	case IO_FDATASYNC:
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
 		break;
+	case IO_FSYNC:
+		io_uring_prep_fsync(sqe, fd, 0);
+		break;
 	case IO_FALLOCATE:
 		io_uring_prep_fallocate(sqe, fd, 0, (off_t)op->off, (off_t)op->len);
 		break;

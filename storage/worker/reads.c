@@ -36,50 +36,47 @@ static void read_start(struct engine *e, struct st_req *r)
 /* Submits the next run of blocks that are adjacent in memory. False: all is submitted. */
 static bool read_feed(struct engine *e, struct eng_read *d)
 {
-	uint64_t end = d->plan.start + d->plan.length;
+	uint64_t end = align_up(d->plan.file_end, (uint64_t)FMT_PAGE);
 	if (d->feed_pos >= end || d->err != ST_OK)
 		return false;
-	struct eng_op *op = eng_op_get(e);
-	op->io.kind = IO_READ;
-	op->io.file = d->plan.segment->file;
-	op->io.buf = d->feed_block->data;
-	op->io.off = d->feed_pos;
+	struct eng_op *op = eng_op_get(e, d->log->lane, ENG_READ);
+	uint64_t from = d->feed_pos;
+	uint8_t *buf = d->feed_block->data;
 	for (;;) {
 		struct lblock *b = d->feed_block;
-		b->file_pos = d->feed_pos;
-		b->segment = d->plan.segment->base_offset;
 		d->feed_pos = min_of(d->feed_pos + LBLOCK_SIZE, end);
 		d->feed_block = b->next;
 		if (d->feed_pos == end || b->next->data != b->data + LBLOCK_SIZE ||
-			d->feed_pos - op->io.off >= READ_MAX)
+			d->feed_pos - from >= READ_MAX)
 			break;
 	}
-	op->io.len = d->feed_pos - op->io.off;
 	op->read = d;
 	d->ops++;
-	e->read_ops_out++;
-	metric_add(&e->m->read_bytes_total, op->io.len);
-	eng_op_submit(e, op);
+	metric_add(&e->m->read_bytes_total, d->feed_pos - from);
+	eng_op_start(e, op, IO_READ, d->plan.segment->file, buf, from, d->feed_pos - from);
 	return true;
 }
 
 /* All of the plan has been read. False: a later part has to be read, too. */
 static bool read_finish(struct engine *e, struct eng_read *d)
 {
+	struct segment *s = d->plan.segment;
 	bool again = false;
 	enum st_err err = d->err;
 	if (err == ST_OK)
-		err = log_read_done(d->log->log, d->req, &d->plan, &again);
+		err = log_read_done(&e->env, d->log->log, d->req, &d->plan, &again);
+	s->reads--;
 	if (again) {
+		d->plan.segment->reads++;
 		read_rewind(d);
 		return false;
 	}
-	d->plan.segment->reads--;
 	d->log->reads--;
 	list_remove(&d->node);
 	list_push_front(&e->free_reads, &d->node);
 	segment_cool(&e->env);
 	eng_answer(e, d->req, err);
+	fill_settle(e, d->log);
 	return true;
 }
 
@@ -87,11 +84,11 @@ static bool read_finish(struct engine *e, struct eng_read *d)
 static void read_run(struct engine *e, struct eng_read *d)
 {
 	do {
-		while (e->read_ops_out < ENGINE_READ_OPS && !list_empty(&e->free_ops)) {
+		while (eng_may_start(e, ENG_READ)) {
 			if (!read_feed(e, d))
 				break;
 		}
-		bool fed = d->err != ST_OK || d->feed_pos >= d->plan.start + d->plan.length;
+		bool fed = d->err != ST_OK || d->feed_pos >= d->plan.file_end;
 		if (!fed || d->ops > 0)
 			return;
 	} while (!read_finish(e, d));
@@ -100,14 +97,14 @@ static void read_run(struct engine *e, struct eng_read *d)
 void reads_op_done(struct engine *e, struct eng_op *op)
 {
 	struct eng_read *d = op->read;
-	CHECK(d->ops > 0 && e->read_ops_out > 0);
+	CHECK(d->ops > 0);
 	d->ops--;
-	e->read_ops_out--;
 	if (op->io.result < 0) {
 		if (d->err == ST_OK)
 			log_error("storage",
-				"%s: a read at byte %llu of segment %lld failed: error %lld",
-				d->log->log->path, (unsigned long long)op->io.off,
+				"%s-%d: a read at byte %llu of segment %lld failed: error %lld",
+				d->log->log->topic, d->log->log->partition,
+				(unsigned long long)op->io.off,
 				(long long)d->plan.segment->base_offset, (long long)-op->io.result);
 		metric_add(&e->m->io_errors_total, 1);
 		d->err = ST_E_CORRUPT;

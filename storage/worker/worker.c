@@ -132,11 +132,28 @@ static void worker_sleep(struct st_worker *w)
 	uint64_t before = clock_mono_ns();
 	waker_arm(&w->waker);
 	if (!worker_has_requests(w) && !__atomic_load_n(&w->stop, __ATOMIC_SEQ_CST))
-		io_ring_wait(w->ring, w->backlog ? BACKLOG_WAIT_NS : 0);
+		io_ring_wait(w->ring,
+			w->backlog ? BACKLOG_WAIT_NS : engine_wait_ms(w->engine) * NS_PER_MS);
 	waker_disarm(&w->waker);
 	w->wakes++;
 	if (clock_mono_ns() - before < SPIN_MAX_NS)
 		w->spin_ns = max_of(w->spin_ns, (uint64_t)SPIN_MIN_NS * 2);
+}
+
+/* Everything into the segments, and a last checkpoint. */
+static void worker_stop(struct st_worker *w)
+{
+	struct list done;
+	list_init(&done);
+	engine_stop(w->engine);
+	for (;;) {
+		engine_step(w->engine, clock_wall_ms(), &done);
+		if (engine_is_stopped(w->engine))
+			break;
+		uint32_t wait_ms = engine_wait_ms(w->engine);
+		io_ring_wait(w->ring, wait_ms ? wait_ms * NS_PER_MS : BACKLOG_WAIT_NS);
+	}
+	w->closed_clean = engine_is_clean(w->engine);
 }
 
 static void *worker_main(void *arg)
@@ -159,7 +176,7 @@ static void *worker_main(void *arg)
 			break;
 		worker_sleep(w);
 	}
-	w->closed_clean = engine_close(w->engine);
+	worker_stop(w);
 	return NULL;
 }
 
@@ -175,7 +192,7 @@ static void worker_free(struct st_worker *w)
 	}
 	free(w->askers);
 	if (w->staging)
-		munmap(w->staging, ENGINE_STAGING);
+		munmap(w->staging, engine_staging_size(w->cfg.dir_count));
 	waker_fini(&w->waker);
 	free(w);
 }
@@ -192,8 +209,8 @@ static bool worker_open_rings(struct st_worker *w)
 		if (!w->askers[a].in || !w->askers[a].out)
 			return false;
 	}
-	void *p = mmap(
-		NULL, ENGINE_STAGING, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, engine_staging_size(w->cfg.dir_count), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return false;
 	w->staging = p;
@@ -204,7 +221,7 @@ static bool worker_open_engine(struct st_worker *w, char *err, size_t err_size)
 {
 	const struct iovec memory[] = {
 		{.iov_base = w->cfg.log_memory, .iov_len = w->cfg.log_bytes},
-		{.iov_base = w->staging, .iov_len = ENGINE_STAGING},
+		{.iov_base = w->staging, .iov_len = engine_staging_size(w->cfg.dir_count)},
 	};
 	const struct io_ring_config ring = {
 		.memory = memory,
@@ -228,7 +245,7 @@ static bool worker_open_engine(struct st_worker *w, char *err, size_t err_size)
 		.max_logs = w->cfg.max_logs,
 		.metrics = &w->metrics,
 		.staging = w->staging,
-		.index = w->cfg.index,
+		.worker = w->cfg.index,
 	};
 	w->engine = engine_create(io_ring_io(w->ring), w->dirs->store, &cfg);
 	if (!w->engine)
@@ -325,7 +342,6 @@ bool st_worker_stop(struct st_worker *w)
 		waker_notify(&w->waker);
 		pthread_join(w->thread, NULL);
 		clean = w->closed_clean;
-		engine_marks(w->engine);
 	}
 	worker_free(w);
 	return clean;
