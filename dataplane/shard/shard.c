@@ -37,7 +37,6 @@ static bool shard_alloc_scratch(struct shard *s)
 	s->scratch.buf = p;
 	s->scratch.size = SHARD_SCRATCH;
 	s->scratch.codec = codec_open();
-	s->env.scratch = &s->scratch;
 	return s->scratch.codec != NULL;
 }
 
@@ -49,9 +48,7 @@ struct shard *shard_create(const struct shard_config *cfg)
 	s->cfg = *cfg;
 	s->net = cfg->net;
 	s->limits = cfg->limits;
-	list_init(&s->env.free_reqs);
-	list_init(&s->env.cached);
-	s->env.blocks = &s->blocks;
+	part_env_init(&s->env, &s->blocks, &s->scratch);
 	part_out_init(&s->out);
 	list_init(&s->opening);
 	list_init(&s->closing);

@@ -41,9 +41,15 @@ static struct part_config shard_topics_config(const struct image_topic *t)
 		.segment_bytes = (uint64_t)c->segment_bytes,
 		.segment_ms = c->segment_ms,
 		.log_append_time = c->log_append_time,
-		.compacted = c->cleanup_compact,
 		.timestamp_before_max_ms = c->timestamp_before_max_ms,
 		.timestamp_after_max_ms = c->timestamp_after_max_ms,
+		.policy =
+			{
+				.remove = c->cleanup_delete,
+				.compact = c->cleanup_compact,
+				.retention_ms = c->retention_ms,
+				.retention_bytes = c->retention_bytes,
+			},
 	};
 }
 
