@@ -222,6 +222,20 @@ enum st_durability {
 	ST_WRITTEN, /* acknowledged means written to the device's cache */
 };
 
+/*
+ * Which of `workers` storage workers keeps the log: the same in every process with that many of
+ * them, so that a log is found again by the worker that wrote it. The partitions of one topic are
+ * spread evenly. Pure; any thread.
+ */
+static inline uint16_t st_worker_of(
+	const struct uuid *topic_id, int32_t partition, uint16_t workers)
+{
+	uint64_t h = 14695981039346656037ull; /* FNV-1a, 64 bits */
+	for (unsigned i = 0; i < sizeof(topic_id->b); i++)
+		h = (h ^ topic_id->b[i]) * 1099511628211ull;
+	return (uint16_t)(((h >> 32) + (uint32_t)partition) % workers);
+}
+
 struct st_config {
 	char (*dirs)[256]; /* log.dirs, absolute */
 	uint16_t dir_count;
