@@ -239,6 +239,13 @@ static int broker_open_workers(struct broker *b)
 			.askers = (uint16_t)(b->shard_count + 1),
 			.index = i,
 			.max_logs = 1u << 20,
+			.journal_bytes = (uint64_t)c->journal_bytes,
+			.cleaner_bytes_per_s =
+				c->cleaner_io_bytes == INT64_MAX
+					? UINT64_MAX
+					: max_of((uint64_t)c->cleaner_io_bytes / b->worker_count,
+						  (uint64_t)1),
+			.cleaner_map_bytes = (uint64_t)c->cleaner_map_bytes / b->worker_count,
 			.cpu = cpu_of(&c->storage_cpus, i),
 		};
 		b->workers[i] = st_worker_open(&sc, b->dirs, b->err, sizeof(b->err));

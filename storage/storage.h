@@ -245,7 +245,10 @@ struct st_config {
 	uint16_t askers; /* number of shards plus one (control) */
 	uint16_t index;	 /* of this worker */
 	uint32_t max_logs;
-	int cpu; /* to run on, -1: any */
+	uint64_t journal_bytes;	      /* of this worker in each directory */
+	uint64_t cleaner_bytes_per_s; /* that ST_CLEAN may read and write; UINT64_MAX: any */
+	uint64_t cleaner_map_bytes;   /* memory for the keys of ST_CLEAN */
+	int cpu;		      /* to run on, -1: any */
 };
 
 /* A running storage worker. */

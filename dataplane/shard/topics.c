@@ -49,6 +49,10 @@ static struct part_config shard_topics_config(const struct image_topic *t)
 				.compact = c->cleanup_compact,
 				.retention_ms = c->retention_ms,
 				.retention_bytes = c->retention_bytes,
+				.delete_retention_ms = c->delete_retention_ms,
+				.min_compaction_lag_ms = c->min_compaction_lag_ms,
+				.max_compaction_lag_ms = c->max_compaction_lag_ms,
+				.min_dirty_ppm = c->min_dirty_ppm,
 			},
 	};
 }
