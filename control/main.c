@@ -255,6 +255,12 @@ static int broker_open_workers(struct broker *b)
 	return 0;
 }
 
+/* Longer than a hundred years is a hundred years. */
+static uint64_t ns_of_ms(int64_t ms)
+{
+	return (uint64_t)min_of(ms, (int64_t)100 * 365 * 86400 * 1000) * NS_PER_MS;
+}
+
 static int broker_open_shards(struct broker *b)
 {
 	const struct config *c = &b->cfg;
@@ -281,6 +287,11 @@ static int broker_open_shards(struct broker *b)
 			.spin_ns = MAIN_SPIN_NS,
 			.busy_poll = c->poll_mode == CONFIG_POLL_BUSY,
 			.cpu = cpu_of(&c->shard_cpus, i),
+			.retain_every_ns = ns_of_ms(max_of(c->retention_check_ms, (int64_t)1)),
+			.clean_every_ns = c->cleaner_enable ? ns_of_ms(max_of(c->cleaner_backoff_ms,
+								      (int64_t)1))
+							    : 0,
+			.upkeep_delay_ns = ns_of_ms(c->initial_task_delay_ms),
 			.limits =
 				{
 					.fetch_max_bytes = (int32_t)min_of(

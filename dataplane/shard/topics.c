@@ -128,8 +128,10 @@ void shard_topics_apply(struct shard *s, struct msg *m)
 		}
 	}
 	shard_topics_turn(s);
-	if (first)
+	if (first) {
+		upkeep_begin(s);
 		start_sessions(s);
+	}
 }
 
 static bool shard_topics_send_open(struct shard *s, struct shard_part *sp)
