@@ -239,6 +239,13 @@ static int broker_open_workers(struct broker *b)
 			.askers = (uint16_t)(b->shard_count + 1),
 			.index = i,
 			.max_logs = 1u << 20,
+			.journal_bytes = (uint64_t)c->journal_bytes,
+			.cleaner_bytes_per_s =
+				c->cleaner_io_bytes == INT64_MAX
+					? UINT64_MAX
+					: max_of((uint64_t)c->cleaner_io_bytes / b->worker_count,
+						  (uint64_t)1),
+			.cleaner_map_bytes = (uint64_t)c->cleaner_map_bytes / b->worker_count,
 			.cpu = cpu_of(&c->storage_cpus, i),
 		};
 		b->workers[i] = st_worker_open(&sc, b->dirs, b->err, sizeof(b->err));
@@ -246,6 +253,12 @@ static int broker_open_workers(struct broker *b)
 			return -1;
 	}
 	return 0;
+}
+
+/* Longer than a hundred years is a hundred years. */
+static uint64_t ns_of_ms(int64_t ms)
+{
+	return (uint64_t)min_of(ms, (int64_t)100 * 365 * 86400 * 1000) * NS_PER_MS;
 }
 
 static int broker_open_shards(struct broker *b)
@@ -274,6 +287,11 @@ static int broker_open_shards(struct broker *b)
 			.spin_ns = MAIN_SPIN_NS,
 			.busy_poll = c->poll_mode == CONFIG_POLL_BUSY,
 			.cpu = cpu_of(&c->shard_cpus, i),
+			.retain_every_ns = ns_of_ms(max_of(c->retention_check_ms, (int64_t)1)),
+			.clean_every_ns = c->cleaner_enable ? ns_of_ms(max_of(c->cleaner_backoff_ms,
+								      (int64_t)1))
+							    : 0,
+			.upkeep_delay_ns = ns_of_ms(c->initial_task_delay_ms),
 			.limits =
 				{
 					.fetch_max_bytes = (int32_t)min_of(

@@ -226,6 +226,20 @@ enum st_durability {
 	ST_WRITTEN, /* acknowledged means written to the device's cache */
 };
 
+/*
+ * Which of `workers` storage workers keeps the log: the same in every process with that many of
+ * them, so that a log is found again by the worker that wrote it. The partitions of one topic are
+ * spread evenly. Pure; any thread.
+ */
+static inline uint16_t st_worker_of(
+	const struct uuid *topic_id, int32_t partition, uint16_t workers)
+{
+	uint64_t h = 14695981039346656037ull; /* FNV-1a, 64 bits */
+	for (unsigned i = 0; i < sizeof(topic_id->b); i++)
+		h = (h ^ topic_id->b[i]) * 1099511628211ull;
+	return (uint16_t)(((h >> 32) + (uint32_t)partition) % workers);
+}
+
 struct st_config {
 	char (*dirs)[256]; /* log.dirs, absolute */
 	uint16_t dir_count;
@@ -237,7 +251,10 @@ struct st_config {
 	uint16_t index;		/* of this worker */
 	uint64_t journal_bytes; /* size of a commit journal: one for each worker and directory */
 	uint32_t max_logs;
-	int cpu; /* to run on, -1: any */
+	uint64_t journal_bytes;	      /* of this worker in each directory */
+	uint64_t cleaner_bytes_per_s; /* that ST_CLEAN may read and write; UINT64_MAX: any */
+	uint64_t cleaner_map_bytes;   /* memory for the keys of ST_CLEAN */
+	int cpu;		      /* to run on, -1: any */
 };
 
 /* A running storage worker. */

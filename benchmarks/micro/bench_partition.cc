@@ -53,9 +53,7 @@ struct bench_part {
 		mem = static_cast<uint8_t *>(aligned_alloc(4096, kBlocks * LBLOCK_SIZE));
 		memset(mem, 0, kBlocks * LBLOCK_SIZE);
 		lblock_pool_init(&pool, mem, kBlocks * LBLOCK_SIZE);
-		env.blocks = &pool;
-		list_init(&env.free_reqs);
-		list_init(&env.cached);
+		part_env_init(&env, &pool, nullptr);
 		for (auto &r : reqs)
 			list_push_back(&env.free_reqs, &r.node);
 		part_out_init(&out);

@@ -106,6 +106,27 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 		"age at which a new segment is begun")                                             \
 	X(FLAGS, cleanup_policy, "log.cleanup.policy", "delete", 0, 0, "delete|compact",           \
 		"what happens to old records: delete, compact, or both")                           \
+	X(MS, retention_check_ms, "log.retention.check.interval.ms", "300000", 1, INT64_MAX, NULL, \
+		"how often each partition is looked at for records that are kept no longer")       \
+	X(MS, initial_task_delay_ms, "log.initial.task.delay.ms", "30000", 0, INT64_MAX, NULL,     \
+		"how long after the start the first such look and the first compaction come")      \
+	X(BOOL, cleaner_enable, "log.cleaner.enable", "true", 0, 0, NULL,                          \
+		"compact the topics whose cleanup.policy has compact")                             \
+	X(MS, cleaner_backoff_ms, "log.cleaner.backoff.ms", "15000", 0, INT64_MAX, NULL,           \
+		"how often each compacted partition is looked at for something to compact")        \
+	X(RATIO, cleaner_min_ratio_ppm, "log.cleaner.min.cleanable.ratio", "0.5", 0, 1000000,      \
+		NULL, "least part of a log that must be uncompacted before it is compacted")       \
+	X(MS, cleaner_min_lag_ms, "log.cleaner.min.compaction.lag.ms", "0", 0, INT64_MAX, NULL,    \
+		"how long a record stays uncompacted at least")                                    \
+	X(MS, cleaner_max_lag_ms, "log.cleaner.max.compaction.lag.ms", "9223372036854775807", 1,   \
+		INT64_MAX, NULL, "how long a record stays uncompacted at most, whatever the ratio") \
+	X(MS, cleaner_delete_retention_ms, "log.cleaner.delete.retention.ms", "86400000", 0,       \
+		INT64_MAX, NULL, "how long the tombstone of a deleted key is kept")                \
+	X(BYTES, cleaner_map_bytes, "log.cleaner.dedupe.buffer.size", "134217728", 1048576,        \
+		INT64_MAX, NULL, "memory for the keys of compaction, of all storage workers together") \
+	X(BYTES, cleaner_io_bytes, "log.cleaner.io.max.bytes.per.second", "9223372036854775807",   \
+		1, INT64_MAX, NULL,                                                                \
+		"bytes a second that compaction may read and write, of all workers together")      \
 	X(STRING, compression_type, "compression.type", "producer", 0, 16, NULL,                   \
 		"producer, uncompressed, gzip, snappy, lz4 or zstd; reported to clients, batches " \
 		"are stored as sent")                                                              \
@@ -169,8 +190,12 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 		"adaptive: idle threads sleep; busy: shards own their CPU")                        \
 	X(BYTES, memory_log_bytes, "memory.log.bytes", "268435456", 8388608, 4398046511104, NULL,  \
 		"memory for log blocks, of all shards together")                                   \
+	X(RATIO, memory_read_ratio_ppm, "memory.read.ratio", "0.25", 10000, 750000, NULL,          \
+		"part of memory.log.bytes for reading what is not in memory any more")             \
 	X(BYTES, memory_request_bytes, "memory.request.bytes", "134217728", 1048576,               \
 		1099511627776, NULL, "memory for requests being received, of all shards together") \
+	X(BYTES, journal_bytes, "journal.bytes", "268435456", 16777216, 1099511627776, NULL,       \
+		"size of the commit journal, of each storage worker in each log directory")        \
 	X(ENUM, durability, "durability", "flush", 0, 0, "flush|written",                          \
 		"flush: an acknowledged batch is on stable storage; written: the device has it")   \
 	X(LISTENER, admin_listener, "admin.listener", "127.0.0.1:9644", 0, 65535, NULL,            \
@@ -195,6 +220,7 @@ enum config_key {
 #define CONFIG_CTYPE_INT64(f) int64_t f;
 #define CONFIG_CTYPE_BYTES(f) int64_t f;
 #define CONFIG_CTYPE_MS(f) int64_t f;
+#define CONFIG_CTYPE_RATIO(f) int32_t f; /* in millionths */
 #define CONFIG_CTYPE_ENUM(f) int f;
 #define CONFIG_CTYPE_FLAGS(f) uint32_t f;
 #define CONFIG_CTYPE_LISTENERS(f) struct config_listeners f;

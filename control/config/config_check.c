@@ -341,6 +341,16 @@ static int check_groups(const struct config *c, char *err, size_t size)
 	return 0;
 }
 
+static int check_compaction(const struct config *c, char *err, size_t size)
+{
+	if (c->cleaner_min_lag_ms > c->cleaner_max_lag_ms)
+		return refuse(err, size,
+			"log.cleaner.min.compaction.lag.ms=%lld is more than "
+			"log.cleaner.max.compaction.lag.ms=%lld",
+			(long long)c->cleaner_min_lag_ms, (long long)c->cleaner_max_lag_ms);
+	return 0;
+}
+
 int config_finish(struct config *c, const char *hostname, char *err, size_t err_size)
 {
 	c->max_connections = min_of(c->max_connections, MAX_CONNECTIONS);
@@ -349,7 +359,7 @@ int config_finish(struct config *c, const char *hostname, char *err, size_t err_
 		check_admin(c, err, err_size) < 0 || check_threads(c, err, err_size) < 0 ||
 		check_sizes(c, err, err_size) < 0 || check_cluster_id(c, err, err_size) < 0 ||
 		check_compression(c, err, err_size) < 0 || check_groups(c, err, err_size) < 0 ||
-		check_dirs(c, err, err_size) < 0)
+		check_compaction(c, err, err_size) < 0 || check_dirs(c, err, err_size) < 0)
 		return -1;
 	derive_times(c);
 	return 0;

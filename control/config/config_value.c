@@ -133,6 +133,22 @@ static int number_value(
 	return 0;
 }
 
+/* A number between 0 and 1, as millionths. */
+static int ratio_parse(
+	const struct config_desc *d, const char *text, int32_t *out, char *err, size_t size)
+{
+	char *end;
+	double v = strtod(text, &end) * 1e6 + 0.5;
+	bool plain = text[0] && strspn(text, "0123456789.eE+-") == strlen(text) && !*end;
+	if (!plain || v < (double)d->min || v >= (double)d->max + 1) {
+		snprintf(err, size, "must be a number from %g to %g", (double)d->min / 1e6,
+			(double)d->max / 1e6);
+		return -1;
+	}
+	*out = (int32_t)v;
+	return 0;
+}
+
 static bool host_char(char ch)
 {
 	return isalnum((unsigned char)ch) || ch == '.' || ch == '-' || ch == '_';
@@ -402,6 +418,8 @@ int config_value_parse(
 	case CONFIG_TYPE_BYTES:
 	case CONFIG_TYPE_MS:
 		return number_value(d, text, field, err, err_size);
+	case CONFIG_TYPE_RATIO:
+		return ratio_parse(d, text, field, err, err_size);
 	case CONFIG_TYPE_ENUM:
 		return enum_parse(d, text, field, err, err_size);
 	case CONFIG_TYPE_FLAGS:
@@ -487,6 +505,9 @@ void config_value_text(const struct config *c, enum config_key key, char *out, s
 	case CONFIG_TYPE_MS:
 		if (*(const int64_t *)field != CONFIG_UNSET)
 			snprintf(out, size, "%lld", (long long)*(const int64_t *)field);
+		break;
+	case CONFIG_TYPE_RATIO:
+		snprintf(out, size, "%g", (double)*(const int32_t *)field / 1e6);
 		break;
 	case CONFIG_TYPE_ENUM:
 		config_choice_text(d->choices, *(const int *)field, out, size);

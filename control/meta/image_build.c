@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "storage/storage.h"
 
 static void fill_partitions(
 	const struct topic *topic, const struct meta_image_args *args, struct image_partition *out)
@@ -14,7 +15,7 @@ static void fill_partitions(
 		out[i] = (struct image_partition){
 			.part_id = id,
 			.shard = (uint16_t)(id % args->shards),
-			.worker = (uint16_t)(id % args->workers),
+			.worker = st_worker_of(&topic->id, i, args->workers),
 			.leader = args->cfg->node_id,
 			.leader_epoch = 0,
 		};

@@ -65,8 +65,9 @@ struct meta_image_args {
 	uint16_t workers;
 };
 /*
- * The metadata image of the table: part id p is served by shard p % shards and stored by worker
- * p % workers, so that a partition stays where it is in every later image. NULL: no memory. Gives.
+ * The metadata image of the table: part id p is served by shard p % shards, its log kept by the
+ * worker that st_worker_of says, so that a partition stays where it is in every later image. NULL:
+ * no memory. Gives.
  */
 struct image *meta_image_build(const struct topics *topics, const struct meta_image_args *args);
 

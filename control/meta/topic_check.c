@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -160,6 +161,35 @@ static int16_t check_replication(const struct topic_spec *spec, char *err, size_
 		spec->replication, spec->replication);
 }
 
+/* The whole number that the topic will have: the request's last one, or the broker's. */
+static int64_t effective(const struct topic_spec *spec, const char *name, int64_t broker)
+{
+	for (int32_t i = spec->setting_count - 1; i >= 0; i--) {
+		char text[TOPIC_VALUE_MAX + 1];
+		if (!kstr_equal(spec->settings[i].name, kstr_of(name)))
+			continue;
+		kstr_copy(spec->settings[i].value, text, sizeof(text));
+		return strtoll(text, NULL, 10);
+	}
+	return broker;
+}
+
+static int16_t check_settings(
+	const struct topic_spec *spec, const struct config *cfg, char *err, size_t size)
+{
+	for (int32_t i = 0; i < spec->setting_count; i++)
+		if (topic_setting_check(&spec->settings[i], cfg, err, size) < 0)
+			return KE_INVALID_CONFIG;
+	int64_t min = effective(spec, "min.compaction.lag.ms", cfg->cleaner_min_lag_ms);
+	int64_t max = effective(spec, "max.compaction.lag.ms", cfg->cleaner_max_lag_ms);
+	if (min > max)
+		return refuse(KE_INVALID_CONFIG, err, size,
+			"conflict topic config setting min.compaction.lag.ms (%lld) > "
+			"max.compaction.lag.ms (%lld)",
+			(long long)min, (long long)max);
+	return KE_NONE;
+}
+
 int16_t topics_validate(const struct topics *t, const struct config *cfg,
 	const struct topic_spec *spec, char *err, size_t err_size)
 {
@@ -171,8 +201,5 @@ int16_t topics_validate(const struct topics *t, const struct config *cfg,
 		e = check_partitions(t, spec, cfg, err, err_size);
 	if (!e && spec->assignment_count == 0)
 		e = check_replication(spec, err, err_size);
-	for (int32_t i = 0; !e && i < spec->setting_count; i++)
-		if (topic_setting_check(&spec->settings[i], cfg, err, err_size) < 0)
-			e = KE_INVALID_CONFIG;
-	return e;
+	return e ? e : check_settings(spec, cfg, err, err_size);
 }

@@ -19,7 +19,8 @@ static const struct topic_setting_desc settings[] = {
 	{"compression.type", TOPIC_SET_ENUM, "producer", 0, 0,
 		"producer|uncompressed|gzip|snappy|lz4|zstd", B(compression_type)},
 	{"compression.zstd.level", TOPIC_SET_INT, "3", -131072, 22, NULL, NO_KEY},
-	{"delete.retention.ms", TOPIC_SET_INT, "86400000", 0, INT64_MAX, NULL, NO_KEY},
+	{"delete.retention.ms", TOPIC_SET_INT, "86400000", 0, INT64_MAX, NULL,
+		B(cleaner_delete_retention_ms)},
 	{"durability", TOPIC_SET_ENUM, "flush", 0, 0, "flush|written", B(durability)},
 	{"errors.deadletterqueue.group.enable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY},
 	{"file.delete.delay.ms", TOPIC_SET_INT, "60000", 0, INT64_MAX, NULL, NO_KEY},
@@ -30,7 +31,8 @@ static const struct topic_setting_desc settings[] = {
 	{"leader.replication.throttled.replicas", TOPIC_SET_TEXT, "", 0, 0, NULL, NO_KEY},
 	{"local.retention.bytes", TOPIC_SET_INT, "-2", -2, INT64_MAX, NULL, NO_KEY},
 	{"local.retention.ms", TOPIC_SET_INT, "-2", -2, INT64_MAX, NULL, NO_KEY},
-	{"max.compaction.lag.ms", TOPIC_SET_INT, LONG_MAX_TEXT, 1, INT64_MAX, NULL, NO_KEY},
+	{"max.compaction.lag.ms", TOPIC_SET_INT, LONG_MAX_TEXT, 1, INT64_MAX, NULL,
+		B(cleaner_max_lag_ms)},
 	{"max.message.bytes", TOPIC_SET_INT, "1048588", 0, INT32_MAX, NULL, B(message_max_bytes)},
 	{"message.downconversion.enable", TOPIC_SET_BOOL, "true", 0, 0, NULL, NO_KEY},
 	{"message.timestamp.after.max.ms", TOPIC_SET_INT, "3600000", 0, INT64_MAX, NULL,
@@ -39,8 +41,8 @@ static const struct topic_setting_desc settings[] = {
 		B(timestamp_before_max_ms)},
 	{"message.timestamp.type", TOPIC_SET_ENUM, "CreateTime", 0, 0, "CreateTime|LogAppendTime",
 		B(timestamp_type)},
-	{"min.cleanable.dirty.ratio", TOPIC_SET_REAL, "0.5", 0, 1, NULL, NO_KEY},
-	{"min.compaction.lag.ms", TOPIC_SET_INT, "0", 0, INT64_MAX, NULL, NO_KEY},
+	{"min.cleanable.dirty.ratio", TOPIC_SET_REAL, "0.5", 0, 1, NULL, B(cleaner_min_ratio_ppm)},
+	{"min.compaction.lag.ms", TOPIC_SET_INT, "0", 0, INT64_MAX, NULL, B(cleaner_min_lag_ms)},
 	{"min.insync.replicas", TOPIC_SET_INT, "1", 1, INT16_MAX, NULL, B(min_insync_replicas)},
 	{"preallocate", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY},
 	{"remote.log.copy.disable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY},
@@ -256,6 +258,13 @@ static int64_t int_setting(const struct topic *topic, const char *name, int64_t 
 	return own && int_parse(own, &v) ? v : otherwise;
 }
 
+/* A setting from 0 to 1 in millionths. */
+static uint32_t ppm_setting(const struct topic *topic, const char *name, int32_t otherwise)
+{
+	const char *own = topic_setting_given(topic, name);
+	return (uint32_t)(own ? (int32_t)(strtod(own, NULL) * 1e6 + 0.5) : otherwise);
+}
+
 static int8_t compression_of(const char *name)
 {
 	static const struct {
@@ -303,5 +312,13 @@ struct image_topic_config topic_image_config(const struct topic *topic, const st
 		.segment_ms = int_setting(topic, "segment.ms", cfg->roll_ms),
 		.retention_ms = int_setting(topic, "retention.ms", cfg->retention_ms),
 		.retention_bytes = int_setting(topic, "retention.bytes", cfg->retention_bytes),
+		.delete_retention_ms =
+			int_setting(topic, "delete.retention.ms", cfg->cleaner_delete_retention_ms),
+		.min_compaction_lag_ms =
+			int_setting(topic, "min.compaction.lag.ms", cfg->cleaner_min_lag_ms),
+		.max_compaction_lag_ms =
+			int_setting(topic, "max.compaction.lag.ms", cfg->cleaner_max_lag_ms),
+		.min_dirty_ppm =
+			ppm_setting(topic, "min.cleanable.dirty.ratio", cfg->cleaner_min_ratio_ppm),
 	};
 }

@@ -17,6 +17,9 @@ const struct image_topic_config image_topic_config_default = {
 	.segment_ms = 604800000,
 	.retention_ms = 604800000,
 	.retention_bytes = -1,
+	.delete_retention_ms = 86400000,
+	.max_compaction_lag_ms = INT64_MAX,
+	.min_dirty_ppm = 500000,
 };
 
 /* FNV-1a, and a final mix so that the low bits depend on all. */

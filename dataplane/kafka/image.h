@@ -50,6 +50,10 @@ struct image_topic_config {
 	int64_t segment_ms;
 	int64_t retention_ms;
 	int64_t retention_bytes;
+	int64_t delete_retention_ms;
+	int64_t min_compaction_lag_ms;
+	int64_t max_compaction_lag_ms;
+	uint32_t min_dirty_ppm; /* min.cleanable.dirty.ratio in millionths */
 };
 
 struct image_topic {

@@ -33,7 +33,7 @@ static bool wants_roll(const struct part *p, uint32_t len, int64_t now_ms)
 {
 	if (p->segment_pos == 0)
 		return false;
-	if (p->segment_pos + len > p->config.segment_bytes)
+	if (p->roll_next || p->segment_pos + len > p->config.segment_bytes)
 		return true;
 	return p->segment_ms >= 0 && now_ms - p->segment_ms >= p->config.segment_ms;
 }
@@ -194,6 +194,7 @@ static void roll(struct part *p)
 	p->segment_pos = 0;
 	p->segment_ms = -1;
 	p->tail = NULL;
+	p->roll_next = false;
 }
 
 /* Sends the oldest run when nothing is at the storage. */
@@ -243,7 +244,7 @@ static int16_t validate(
 		.after_max_ms = p->config.timestamp_after_max_ms,
 		.max_bytes = (uint32_t)p->config.max_message_bytes,
 		.log_append_time = p->config.log_append_time,
-		.compacted = p->config.compacted,
+		.compacted = p->config.policy.compact,
 		.no_zstd = op->append.no_zstd,
 	};
 	int16_t error =

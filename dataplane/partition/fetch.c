@@ -204,24 +204,10 @@ static int16_t read_error(const struct part *p, const struct st_req *r)
 	}
 }
 
-/* The operation that waits for r. */
-static struct part_op *reader_of(struct part *p, const struct st_req *r)
-{
-	list_for_each (it, &p->reads) {
-		struct part_op *op = list_entry(it, struct part_op, node);
-		if (op->req == r)
-			return op;
-	}
-	CHECK(!"a read without a reader");
-	return NULL;
-}
-
 void part_read_stored(struct part *p, struct st_req *r, struct part_out *out)
 {
 	struct part_env *env = p->env;
-	struct part_op *op = reader_of(p, r);
-	list_remove(&op->node);
-	op->req = NULL;
+	struct part_op *op = part_take_reader(p, r);
 	int16_t error = read_error(p, r);
 	bool give = !error && (r->read.span.len <= op->fetch.max_bytes || op->fetch.at_least_one);
 	if (give) {

@@ -77,15 +77,7 @@ enum part_step part_try_list(struct part *p, struct part_op *op, struct part_out
 
 void part_lookup_stored(struct part *p, struct st_req *r, struct part_out *out)
 {
-	struct part_op *op = NULL;
-	list_for_each (it, &p->reads) {
-		op = list_entry(it, struct part_op, node);
-		if (op->req == r)
-			break;
-	}
-	CHECK(op && op->req == r);
-	list_remove(&op->node);
-	op->req = NULL;
+	struct part_op *op = part_take_reader(p, r);
 	bool found = r->err == ST_OK && r->lookup.offset >= p->log_start_offset &&
 		     r->lookup.offset < p->high_watermark;
 	if (found)

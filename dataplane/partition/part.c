@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The partition core: life cycle, and where operations and answers go. Called by the partition's
- * shard only. Appends: append.c; fetches: fetch.c; ListOffsets: list.c; blocks in memory: cache.c.
+ * shard only. Appends: append.c; fetches: fetch.c; ListOffsets: list.c; retention and the
+ * like: upkeep.c; blocks in memory: cache.c.
  */
 #include "partition/part.h"
 
@@ -20,6 +21,13 @@ static void set_state(struct part *p, enum part_state to)
 	};
 	CHECK(allowed[p->state][to]);
 	p->state = to;
+}
+
+void part_env_init(struct part_env *env, struct lblock_pool *blocks, struct batch_scratch *scratch)
+{
+	*env = (struct part_env){.blocks = blocks, .scratch = scratch};
+	list_init(&env->free_reqs);
+	list_init(&env->cached);
 }
 
 void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t worker,
@@ -94,6 +102,25 @@ void part_req_send(struct part *p, struct st_req *r, struct part_out *out)
 	list_push_back(&out->store, &r->node);
 }
 
+struct part_op *part_take_reader(struct part *p, const struct st_req *r)
+{
+	list_for_each (it, &p->reads) {
+		struct part_op *op = list_entry(it, struct part_op, node);
+		if (op->req == r) {
+			list_remove(it);
+			op->req = NULL;
+			return op;
+		}
+	}
+	CHECK(!"an answer that nobody waits for");
+	return NULL;
+}
+
+void part_start_moved(struct part *p, int64_t offset)
+{
+	p->log_start_offset = max_of(p->log_start_offset, min_of(offset, p->high_watermark));
+}
+
 void part_set_offline(struct part *p, struct part_out *out)
 {
 	if (p->state == PART_OFFLINE || p->state == PART_CLOSING)
@@ -149,6 +176,8 @@ static enum part_step try_op(
 		return try_wait(p, op, out);
 	case PART_LIST:
 		return part_try_list(p, op, out);
+	case PART_TRIM:
+		return part_try_trim(p, op, out);
 	}
 	CHECK(!"an operation of no kind");
 	return PART_STEP_DONE;
@@ -175,6 +204,9 @@ static void clear_results(struct part_op *op)
 		break;
 	case PART_LIST:
 		op->list.offset = op->list.record_timestamp = op->list.leader_epoch = -1;
+		break;
+	case PART_TRIM:
+		op->trim.log_start_offset = -1;
 		break;
 	}
 }
@@ -246,6 +278,13 @@ void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_o
 	case ST_TAIL:
 		part_tail_stored(p, r, out);
 		break;
+	case ST_TRIM:
+		part_trim_stored(p, r, out);
+		break;
+	case ST_RETAIN:
+	case ST_CLEAN:
+		part_upkeep_stored(p, r, out);
+		break;
 	default:
 		CHECK(!"an answer to what the partition does not ask");
 	}
@@ -273,7 +312,7 @@ bool part_close(struct part *p, int16_t error, struct part_out *out)
 	p->stalled_appends = 0;
 	part_finish_all(&p->stalled, error, out);
 	part_finish_all(&p->waits, error, out);
-	return p->reqs_out == 0 && list_empty(&p->runs) && list_empty(&p->appends);
+	return p->reqs_out == part_upkeep_out(p) && list_empty(&p->runs) && list_empty(&p->appends);
 }
 
 void part_fini(struct part *p)
@@ -370,7 +409,8 @@ void part_check(const struct part *cp)
 	uint32_t stalled_appends = 0;
 	list_for_each (it, &p->reads) {
 		struct part_op *op = list_entry(it, struct part_op, node);
-		CHECK(op->active && op->req && (op->kind == PART_FETCH || op->kind == PART_LIST));
+		CHECK(op->active && op->req);
+		CHECK(op->kind == PART_FETCH || op->kind == PART_LIST || op->kind == PART_TRIM);
 		reads++;
 	}
 	list_for_each (it, &p->waits) {
@@ -380,7 +420,8 @@ void part_check(const struct part *cp)
 	list_for_each (it, &p->stalled)
 		stalled_appends += list_entry(it, struct part_op, node)->kind == PART_APPEND;
 	CHECK(stalled_appends == p->stalled_appends);
-	CHECK(p->reqs_out == reads + (p->append_req ? 1 : 0) + (p->tail_loading ? 1 : 0));
+	CHECK(p->reqs_out ==
+		reads + (p->append_req ? 1 : 0) + (p->tail_loading ? 1 : 0) + part_upkeep_out(p));
 	CHECK(p->append_req || (list_empty(&p->runs) && list_empty(&p->appends)));
 	CHECK(p->state == PART_LEADER || list_empty(&p->waits));
 	CHECK(p->state == PART_LEADER || p->state == PART_OPENING || list_empty(&p->stalled));

@@ -29,9 +29,9 @@ struct part_config {
 	uint64_t segment_bytes;	   /* segment.bytes */
 	int64_t segment_ms;	   /* segment.ms */
 	bool log_append_time;	   /* message.timestamp.type */
-	bool compacted;		   /* cleanup.policy has compact */
 	int64_t timestamp_before_max_ms;
 	int64_t timestamp_after_max_ms;
+	struct st_policy policy; /* cleanup.policy and what belongs to it */
 };
 
 /* What the partitions of one shard share. Set up by the shard; no partition owns it. */
@@ -49,6 +49,7 @@ enum part_op_kind {
 	PART_FETCH,
 	PART_WAIT, /* finishes when the high watermark is above `wait.offset`, or by part_cancel */
 	PART_LIST, /* ListOffsets */
+	PART_TRIM, /* DeleteRecords */
 };
 
 /*
@@ -103,6 +104,11 @@ struct part_op {
 			int64_t record_timestamp;
 			int32_t leader_epoch;
 		} list;
+		struct {
+			int64_t offset; /* the log is to begin here; -1: at the high watermark */
+			/* result; -1 on error */
+			int64_t log_start_offset;
+		} trim;
 	};
 };
 
@@ -171,14 +177,21 @@ struct part {
 	struct list stalled; /* part_op that wait for blocks, requests, the tail or the opening */
 	uint32_t stalled_appends; /* how many of them are appends */
 	struct list waits;	  /* part_op PART_WAIT */
-	struct list reads;	  /* part_op at the storage: cold fetches, lookups */
+	struct list reads;	  /* part_op at the storage: cold fetches, lookups, trims */
 	uint32_t reqs_out;	  /* st_reqs at the storage */
+
+	/* upkeep at the storage, at most one request of each kind; see upkeep.c */
+	bool retaining, cleaning;
+	bool roll_next; /* all of the active segment has expired: the next append rolls */
 
 	/* blocks of the log's end that are in memory, each with one reference; see cache.c */
 	struct lblock *first, *last;
 	uint64_t first_seq, next_seq;
 };
 
+/* An env without storage requests: add them to env->free_reqs. Borrows blocks and scratch, which
+ * may be set up later; without scratch nothing compressed may come. */
+void part_env_init(struct part_env *env, struct lblock_pool *blocks, struct batch_scratch *scratch);
 /* A partition that waits for its log. The core keeps env. */
 void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t worker,
 	const struct part_config *config, int32_t leader_epoch);
@@ -193,6 +206,14 @@ void part_start(struct part *p, struct part_op *op, int64_t now_ms, struct part_
  * env->free_reqs.
  */
 void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out);
+/*
+ * Asks the storage to delete what the policy lets go (ST_RETAIN) and to compact (ST_CLEAN), as far
+ * as that is not under way already. Call it now and then, for each partition (Kafka:
+ * log.retention.check.interval.ms); harmless when the partition does not serve. The answers move
+ * log_start_offset. policy: borrowed for the call. now_ms: wall clock.
+ */
+void part_upkeep(
+	struct part *p, const struct st_policy *policy, int64_t now_ms, struct part_out *out);
 /* Retries what is stalled for blocks or requests; after part_release or at each turn under
  * pressure. */
 void part_kick(struct part *p, int64_t now_ms, struct part_out *out);
@@ -201,10 +222,10 @@ void part_kick(struct part *p, int64_t now_ms, struct part_out *out);
 void part_cancel(struct part *p, struct part_op *op, struct part_out *out);
 /* Gives back the references of a finished fetch. */
 void part_release(struct part_env *env, struct lspan span);
-/* No new operations: they, and the stalled ones and waits, end with `error`. True once nothing is
- * in flight. */
+/* No new operations: they, and the stalled ones and waits, end with `error`. True once ST_CLOSE or
+ * ST_DELETE may be sent: only upkeep is in flight then, and the storage answers it before those. */
 bool part_close(struct part *p, int16_t error, struct part_out *out);
-/* Drops all cached blocks; only after part_close returned true. */
+/* Drops all blocks; only after part_close returned true and ST_CLOSE or ST_DELETE is answered. */
 void part_fini(struct part *p);
 /*
  * Makes up to n blocks free by evicting durable cached blocks, oldest first. Returns how many

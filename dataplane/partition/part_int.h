@@ -22,6 +22,10 @@ struct st_req *part_req_get(struct part *p, enum st_op op);
 void part_req_put(struct part *p, struct st_req *r);
 /* Hands it to the storage. */
 void part_req_send(struct part *p, struct st_req *r, struct part_out *out);
+/* Takes the operation that waits for r off the list of those at the storage. */
+struct part_op *part_take_reader(struct part *p, const struct st_req *r);
+/* Moves the log's start up to `offset`, which comes from the storage. */
+void part_start_moved(struct part *p, int64_t offset);
 /* The partition's directory failed: everything but what is at the storage ends. */
 void part_set_offline(struct part *p, struct part_out *out);
 
@@ -41,6 +45,14 @@ void part_read_stored(struct part *p, struct st_req *r, struct part_out *out);
 /* list.c */
 enum part_step part_try_list(struct part *p, struct part_op *op, struct part_out *out);
 void part_lookup_stored(struct part *p, struct st_req *r, struct part_out *out);
+
+/* upkeep.c */
+enum part_step part_try_trim(struct part *p, struct part_op *op, struct part_out *out);
+void part_trim_stored(struct part *p, struct st_req *r, struct part_out *out);
+/* ST_RETAIN or ST_CLEAN has been answered. */
+void part_upkeep_stored(struct part *p, struct st_req *r, struct part_out *out);
+/* Upkeep requests at the storage. */
+uint32_t part_upkeep_out(const struct part *p);
 
 /* cache.c */
 

@@ -37,7 +37,6 @@ static bool shard_alloc_scratch(struct shard *s)
 	s->scratch.buf = p;
 	s->scratch.size = SHARD_SCRATCH;
 	s->scratch.codec = codec_open();
-	s->env.scratch = &s->scratch;
 	return s->scratch.codec != NULL;
 }
 
@@ -49,9 +48,7 @@ struct shard *shard_create(const struct shard_config *cfg)
 	s->cfg = *cfg;
 	s->net = cfg->net;
 	s->limits = cfg->limits;
-	list_init(&s->env.free_reqs);
-	list_init(&s->env.cached);
-	s->env.blocks = &s->blocks;
+	part_env_init(&s->env, &s->blocks, &s->scratch);
 	part_out_init(&s->out);
 	list_init(&s->opening);
 	list_init(&s->closing);
@@ -243,6 +240,7 @@ uint32_t shard_turn(struct shard *s, uint64_t now_ns, int64_t now_ms)
 	shard_relieve(s);
 	shard_adapt_limits(s);
 	shard_topics_turn(s);
+	upkeep_turn(s);
 	shard_stop_turn(s);
 	route_drain(s);
 	shard_housekeeping(s);
@@ -261,6 +259,7 @@ static void shard_sleep(struct shard *s)
 {
 	waker_arm(&s->net->waker);
 	uint64_t until = min_of(wheel_next_ns(&s->wheel), s->now_ns + SHARD_HOUSEKEEPING_NS);
+	until = min_of(until, upkeep_next_ns(s));
 	if (s->memory_short)
 		until = min_of(until, s->now_ns + NS_PER_MS);
 	if (mesh_is_quiet(&s->port) && store_collect(s) == 0)

@@ -102,6 +102,14 @@ struct shard_part {
 	char topic[ST_TOPIC_MAX + 1];
 };
 
+/* A round over the partitions, step by step; upkeep.c. */
+struct sweep {
+	uint64_t every_ns; /* a round takes this long; 0: there is none */
+	uint64_t next_ns;  /* of the next step */
+	uint32_t at;	   /* part id */
+	uint32_t out;	   /* its requests at the storage */
+};
+
 struct shard {
 	struct shard_config cfg;
 	struct net *net;
@@ -140,6 +148,8 @@ struct shard {
 	bool memory_short;	  /* operations are stalled: no connection is read */
 	bool pausing;		  /* and the connections know */
 	uint64_t housekeeping_ns;
+	struct sweep retention;
+	struct sweep compaction;
 	pthread_t thread;
 	bool started;
 	struct shard_metrics metrics;
@@ -213,6 +223,16 @@ struct shard_part *shard_topics_part(struct shard *s, uint32_t part_id);
 /* At stop: closes every log. True when nothing is left. */
 bool shard_topics_stop(struct shard *s);
 void shard_topics_fini(struct shard *s);
+
+/* upkeep.c: retention and compaction */
+/* The first image is here. */
+void upkeep_begin(struct shard *s);
+void upkeep_turn(struct shard *s);
+/* Monotonic time of the next step; UINT64_MAX: none. */
+uint64_t upkeep_next_ns(const struct shard *s);
+/* Any request, on its way to the storage and back. */
+void upkeep_sent(struct shard *s, const struct st_req *r);
+void upkeep_answered(struct shard *s, const struct st_req *r);
 
 /* store.c */
 struct st_req *store_req_new(struct shard *s);

@@ -24,6 +24,7 @@ void store_send(struct shard *s, struct st_req *r)
 	r->asker = s->cfg.index;
 	list_init(&r->node);
 	CHECK(r->worker < s->cfg.worker_count);
+	upkeep_sent(s, r);
 	CHECK(st_push(s->cfg.workers[r->worker], s->cfg.index, r));
 	s->st_dirty[r->worker] = true;
 }
@@ -41,6 +42,7 @@ uint32_t store_collect(struct shard *s)
 				shard_topics_stored(s, r);
 				continue;
 			}
+			upkeep_answered(s, r);
 			struct part *p = r->user;
 			part_stored(p, r, s->now_ms, &s->out);
 			route_note_stall(s, p);

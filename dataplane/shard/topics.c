@@ -41,9 +41,19 @@ static struct part_config shard_topics_config(const struct image_topic *t)
 		.segment_bytes = (uint64_t)c->segment_bytes,
 		.segment_ms = c->segment_ms,
 		.log_append_time = c->log_append_time,
-		.compacted = c->cleanup_compact,
 		.timestamp_before_max_ms = c->timestamp_before_max_ms,
 		.timestamp_after_max_ms = c->timestamp_after_max_ms,
+		.policy =
+			{
+				.remove = c->cleanup_delete,
+				.compact = c->cleanup_compact,
+				.retention_ms = c->retention_ms,
+				.retention_bytes = c->retention_bytes,
+				.delete_retention_ms = c->delete_retention_ms,
+				.min_compaction_lag_ms = c->min_compaction_lag_ms,
+				.max_compaction_lag_ms = c->max_compaction_lag_ms,
+				.min_dirty_ppm = c->min_dirty_ppm,
+			},
 	};
 }
 
@@ -118,8 +128,10 @@ void shard_topics_apply(struct shard *s, struct msg *m)
 		}
 	}
 	shard_topics_turn(s);
-	if (first)
+	if (first) {
+		upkeep_begin(s);
 		start_sessions(s);
+	}
 }
 
 static bool shard_topics_send_open(struct shard *s, struct shard_part *sp)

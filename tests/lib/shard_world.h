@@ -159,12 +159,16 @@ struct st_worker {
 	struct list held;
 	struct list done;
 	struct st_log *fake_log;
-	bool hold; /* appends wait for world_complete */
+	bool hold; /* appends stay under way */
 	enum st_err append_err;
+	enum st_err open_err;
+	bool hold_cleans;	       /* compactions stay under way */
+	uint32_t pushed[ST_CLOSE + 1]; /* by enum st_op */
 };
 
 bool st_push(struct st_worker *w, uint16_t asker, struct st_req *r)
 {
+	w->pushed[r->op]++;
 	list_init(&r->node);
 	list_push_back(&w->held, &r->node);
 	return true;
@@ -182,7 +186,8 @@ static void storage_answer(struct st_worker *w, struct st_req *r)
 {
 	r->err = ST_OK;
 	if (r->op == ST_OPEN) {
-		r->log = (struct st_log *)w;
+		r->err = w->open_err;
+		r->log = r->err ? NULL : (struct st_log *)w;
 		r->open.segment_created_ms = -1;
 		r->open.max_timestamp = -1;
 	} else if (r->op == ST_APPEND) {
@@ -196,7 +201,7 @@ uint32_t st_pop(struct st_worker *w, uint16_t asker, struct st_req **out, uint32
 {
 	list_for_each_safe (it, &w->held) {
 		struct st_req *r = list_entry(it, struct st_req, node);
-		if (r->op != ST_APPEND || !w->hold)
+		if (!(r->op == ST_APPEND && w->hold) && !(r->op == ST_CLEAN && w->hold_cleans))
 			storage_answer(w, r);
 	}
 	uint32_t n = 0;
@@ -260,7 +265,7 @@ static void world_serve(struct world *w)
 	w->image_msg.image.image = w->image;
 	mesh_ask(&w->control, 0, &w->image_msg);
 	mesh_flush(&w->control);
-	turn(w, 4);
+	turn(w, 12);
 	struct msg *back[2];
 	assert_int_equal(mesh_recv(&w->control, back, 2), 1);
 	assert_ptr_equal(back[0], &w->image_msg);
@@ -313,7 +318,7 @@ static int world_teardown(void **state)
 {
 	struct world *w = *state;
 	struct msg stop = {.kind = MSG_STOP};
-	w->worker.hold = false;
+	w->worker.hold = w->worker.hold_cleans = false;
 	w->net.hold_sent = false;
 	mesh_ask(&w->control, 0, &stop);
 	mesh_flush(&w->control);
@@ -356,7 +361,8 @@ static uint32_t batch_of(uint8_t *buf, uint32_t size, const char *value)
 	struct batch_build b;
 	batch_build_begin(&b, buf, size);
 	struct kbytes v = {(const uint8_t *)value, (int32_t)strlen(value)};
-	batch_build_add(&b, 1700000000000, KBYTES_NULL, v, NULL, 0);
+	struct kbytes key = {(const uint8_t *)"k", 1};
+	batch_build_add(&b, 1700000000000, key, v, NULL, 0);
 	return batch_build_finish(&b);
 }
 
@@ -450,6 +456,7 @@ __attribute__((unused)) static void world_uses(void)
 	(void)produce_frame;
 	(void)fetch_frame;
 	(void)world_setup_without_image;
+	(void)world_setup;
 }
 
 #endif

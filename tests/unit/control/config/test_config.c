@@ -192,6 +192,11 @@ static void test_bad_values_name_key_value_and_what_is_allowed(void **state)
 		{"shard.cpus=1,0-2", "CPU numbers"},
 		{"shard.cpus=0-100", "CPU numbers"},
 		{"admin.listener=9644", "must end in a port"},
+		{"log.cleaner.min.cleanable.ratio=1.01", "must be a number from 0 to 1"},
+		{"log.cleaner.min.cleanable.ratio=half", "must be a number from 0 to 1"},
+		{"log.cleaner.min.cleanable.ratio=", "must be a number from 0 to 1"},
+		{"memory.read.ratio=nan", "must be a number from 0.01 to 0.75"},
+		{"journal.bytes=1m", "from 16777216 to"},
 		{"cluster.id=12345678901234567890123", "at most 22 characters"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -222,6 +227,9 @@ static void test_every_type_reads_its_values(void **state)
 				   "log.cleanup.policy= compact , delete\n"
 				   "poll.mode=busy\n"
 				   "shard.cpus=0,2-3\n"
+				   "log.cleaner.min.cleanable.ratio=0.125\n"
+				   "memory.read.ratio=5e-1\n"
+				   "journal.bytes=16MiB\n"
 				   "admin.listener=\n");
 	assert_int_equal(c.memory_log_bytes, 64 << 20);
 	assert_int_equal(c.segment_bytes, 16 << 20);
@@ -235,6 +243,9 @@ static void test_every_type_reads_its_values(void **state)
 	assert_int_equal(c.shard_cpus.id[2], 3);
 	assert_int_equal(c.shards, 3);
 	assert_int_equal(c.admin_listener.count, 0);
+	assert_int_equal(c.cleaner_min_ratio_ppm, 125000);
+	assert_int_equal(c.memory_read_ratio_ppm, 500000);
+	assert_int_equal(c.journal_bytes, 16 << 20);
 }
 
 static void test_the_finer_retention_key_wins(void **state)
@@ -301,7 +312,8 @@ static void test_kafkas_own_server_properties_is_accepted(void **state)
 	assert_non_null(strstr(w.text, "log.flush.interval.ms has no meaning here"));
 	assert_null(strstr(w.text, "node.id"));
 	/* share.coordinator.* and transaction.* are one warning each */
-	assert_int_equal(w.count, 14);
+	assert_int_equal(w.count, 13);
+	assert_int_equal(c.retention_check_ms, 300000);
 }
 
 static void test_each_ignored_key_warns_once(void **state)
@@ -354,6 +366,8 @@ static void test_cross_checks(void **state)
 		{"cluster.id=abc", "must have 22 characters"},
 		{"compression.type=brotli", "must be producer"},
 		{"group.min.session.timeout.ms=10\ngroup.max.session.timeout.ms=9", "is more than"},
+		{"log.cleaner.min.compaction.lag.ms=2\nlog.cleaner.max.compaction.lag.ms=1",
+			"is more than log.cleaner.max.compaction.lag.ms=1"},
 		{"log.dirs=/a,/a/", "names /a twice"},
 		{"network.transport=dpdk", "needs dpdk.port"},
 		{"network.transport=dpdk\ndpdk.port=eth0", "must be pci:ADDR"},

@@ -10,6 +10,7 @@
 
 #include "control/meta/meta.h"
 #include "kafka/errcode.h"
+#include "storage/storage.h"
 
 static struct config cfg;
 
@@ -119,12 +120,57 @@ static void test_partitions_stay_where_they_are(void **state)
 	topics_fini(&t);
 }
 
+/* Its files are in the hands of one worker; another start must come to the same one. */
+static void test_the_worker_of_a_log_depends_on_topic_id_and_partition_only(void **state)
+{
+	struct topics t;
+	topics_init(&t);
+	add(&t, "first", 3);
+	add(&t, "m", 5);
+	struct image *before = build(&t, 1, 2, 3);
+	assert_int_equal(topics_delete(&t, kstr_of("first")), KE_NONE);
+	struct topic_stored s = {
+		.name = kstr_of("m"),
+		.id = image_topic_by_name(before, kstr_of("m"))->id,
+		.partition_count = 5,
+		.part_ids = (const uint32_t[]){9, 8, 7, 6, 5},
+	};
+	struct topics again;
+	char err[TOPIC_ERROR_MAX];
+	topics_init(&again);
+	assert_int_equal(topics_restore(&again, &s, err, sizeof(err)), 0);
+	struct image *after = build(&again, 2, 1, 3);
+	const struct image_topic *x = image_topic_by_name(before, kstr_of("m"));
+	const struct image_topic *y = image_topic_by_name(after, kstr_of("m"));
+	for (int32_t p = 0; p < 5; p++) {
+		assert_int_equal(x->partitions[p].worker, y->partitions[p].worker);
+		assert_int_equal(x->partitions[p].worker, st_worker_of(&x->id, p, 3));
+	}
+	image_free(before);
+	image_free(after);
+	topics_fini(&t);
+	topics_fini(&again);
+}
+
+static void test_topics_of_one_partition_are_spread_over_the_workers(void **state)
+{
+	unsigned count[4] = {0};
+	for (unsigned i = 0; i < 4000; i++) {
+		struct uuid id = {.b = {[4] = (uint8_t)i, [9] = (uint8_t)(i >> 8), [15] = 7}};
+		count[st_worker_of(&id, 0, 4)]++;
+	}
+	for (unsigned i = 0; i < 4; i++)
+		assert_in_range(count[i], 800, 1200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_empty_table_makes_an_image_with_the_broker_only),
 		cmocka_unit_test(test_partitions_are_spread_over_shards_and_workers),
 		cmocka_unit_test(test_partitions_stay_where_they_are),
+		cmocka_unit_test(test_the_worker_of_a_log_depends_on_topic_id_and_partition_only),
+		cmocka_unit_test(test_topics_of_one_partition_are_spread_over_the_workers),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -226,6 +226,18 @@ static void test_settings_are_checked(void **state)
 	s.settings = &null;
 	s.setting_count = 1;
 	assert_int_equal(create(&t, &c, s), KE_INVALID_CONFIG);
+	/* each on its own is good */
+	struct topic_setting_arg lags[] = {
+		{kstr_of("min.compaction.lag.ms"), kstr_of("1")},
+		{kstr_of("max.compaction.lag.ms"), kstr_of("9")},
+		{kstr_of("min.compaction.lag.ms"), kstr_of("10")},
+	};
+	s.settings = lags;
+	s.setting_count = 3;
+	assert_int_equal(create(&t, &c, s), KE_INVALID_CONFIG);
+	assert_non_null(strstr(err, "min.compaction.lag.ms (10) > max.compaction.lag.ms (9)"));
+	s.setting_count = 2;
+	assert_int_equal(create(&t, &c, s), KE_NONE);
 	topics_fini(&t);
 }
 
@@ -241,7 +253,10 @@ static const struct topic_setting_desc *desc_of(const char *name)
 
 static void test_effective_values_tell_where_they_come_from(void **state)
 {
-	struct config c = config_of("log.retention.hours=1\nlog.segment.bytes=2m\n");
+	struct config c = config_of("log.retention.hours=1\nlog.segment.bytes=2m\n"
+				    "log.cleaner.min.cleanable.ratio=0.1\n"
+				    "log.cleaner.min.compaction.lag.ms=21\n"
+				    "log.cleaner.max.compaction.lag.ms=22\n");
 	struct topics t;
 	char v[300];
 	topics_init(&t);
@@ -252,13 +267,15 @@ static void test_effective_values_tell_where_they_come_from(void **state)
 		{kstr_of("message.timestamp.type"), kstr_of("LogAppendTime")},
 		{kstr_of("max.message.bytes"), kstr_of("3000000")},
 		{kstr_of("compression.type"), kstr_of("lz4")},
+		{kstr_of("min.cleanable.dirty.ratio"), kstr_of("0.25")},
+		{kstr_of("delete.retention.ms"), kstr_of("11")},
 	};
 	struct topic_spec s = spec_of("a", 1);
 	s.settings = args;
 	s.setting_count = array_size(args);
 	assert_int_equal(create(&t, &c, s), KE_NONE);
 	const struct topic *a = topics_find(&t, kstr_of("a"));
-	assert_int_equal(a->setting_count, 5);
+	assert_int_equal(a->setting_count, 7);
 	assert_int_equal(
 		topic_setting_value(a, desc_of("retention.ms"), &c, v, sizeof(v)), TOPIC_SRC_TOPIC);
 	assert_string_equal(v, "9");
@@ -279,6 +296,15 @@ static void test_effective_values_tell_where_they_come_from(void **state)
 	assert_int_equal(ic.segment_bytes, 2 << 20);
 	assert_int_equal(ic.max_message_bytes, 2 << 20); /* a batch lies in one segment */
 	assert_int_equal(ic.compression, CODEC_LZ4);
+	assert_int_equal(ic.min_dirty_ppm, 250000);
+	assert_int_equal(ic.delete_retention_ms, 11);
+	assert_int_equal(ic.min_compaction_lag_ms, 21);
+	assert_int_equal(ic.max_compaction_lag_ms, 22);
+	assert_int_equal(topic_image_config(NULL, &c).min_dirty_ppm, 100000);
+	assert_int_equal(
+		topic_setting_value(NULL, desc_of("min.cleanable.dirty.ratio"), &c, v, sizeof(v)),
+		TOPIC_SRC_STATIC_BROKER);
+	assert_string_equal(v, "0.1");
 	topics_fini(&t);
 }
 
@@ -300,6 +326,10 @@ static void test_a_topic_without_settings_has_the_defaults(void **state)
 	assert_int_equal(ic.cleanup_delete, want.cleanup_delete);
 	assert_int_equal(ic.cleanup_compact, want.cleanup_compact);
 	assert_int_equal(ic.durability_written, want.durability_written);
+	assert_int_equal(ic.delete_retention_ms, want.delete_retention_ms);
+	assert_int_equal(ic.min_compaction_lag_ms, want.min_compaction_lag_ms);
+	assert_int_equal(ic.max_compaction_lag_ms, want.max_compaction_lag_ms);
+	assert_int_equal(ic.min_dirty_ppm, want.min_dirty_ppm);
 	uint32_t n;
 	const struct topic_setting_desc *all = topic_settings(&n);
 	for (uint32_t i = 0; i < n; i++) {

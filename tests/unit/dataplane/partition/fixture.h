@@ -42,7 +42,8 @@ struct fx {
 	struct list queue; /* st_req at the storage */
 	struct fx_segment segments[FX_SEGMENTS];
 	uint32_t segment_count;
-	int64_t end; /* next offset at the storage */
+	int64_t start; /* of the log at the storage */
+	int64_t end;   /* next offset at the storage */
 	int64_t now;
 	struct list done;
 };
@@ -70,7 +71,7 @@ __attribute__((unused)) static void fx_open_at(struct fx *f, enum st_err err)
 {
 	struct st_req r = {.op = ST_OPEN, .err = err, .log = (struct st_log *)f};
 	struct fx_segment *last = f->segment_count ? &f->segments[f->segment_count - 1] : NULL;
-	r.open.log_start_offset = f->segment_count ? f->segments[0].base : 0;
+	r.open.log_start_offset = f->start;
 	r.open.log_end_offset = f->end;
 	r.open.segment = last ? last->base : 0;
 	r.open.segment_pos = last ? last->len : 0;
@@ -88,9 +89,7 @@ __attribute__((unused)) static struct fx *fx_new_unopened(
 	assert_non_null(f->mem);
 	memset(f->mem, 0xee, size);
 	assert_int_equal(lblock_pool_init(&f->pool, f->mem, size), 0);
-	f->env.blocks = &f->pool;
-	list_init(&f->env.free_reqs);
-	list_init(&f->env.cached);
+	part_env_init(&f->env, &f->pool, NULL);
 	f->reqs = calloc(reqs, sizeof(*f->reqs));
 	f->req_count = reqs;
 	for (uint32_t i = 0; i < reqs; i++)
@@ -187,7 +186,7 @@ static void fx_do_read(struct fx *f, struct st_req *r)
 	size_t at;
 	struct fx_segment *s =
 		r->read.offset < r->read.limit ? fx_find(f, r->read.offset, &at) : NULL;
-	if (!s) {
+	if (!s || r->read.offset < f->start) {
 		r->err = ST_E_RANGE;
 		return;
 	}
@@ -251,6 +250,13 @@ static void fx_do_tail(struct fx *f, struct st_req *r)
 	memcpy(r->tail.block->data, s->bytes + from, s->len - from);
 }
 
+static void fx_do_trim(struct fx *f, struct st_req *r)
+{
+	assert_true(r->trim.offset <= f->end);
+	f->start = r->trim.offset > f->start ? r->trim.offset : f->start;
+	r->trim.log_start_offset = f->start;
+}
+
 /* Answers the oldest request of the queue; with ST_OK the storage does it first. */
 __attribute__((unused)) static void fx_answer_one(struct fx *f, struct st_req *r, enum st_err err)
 {
@@ -267,6 +273,10 @@ __attribute__((unused)) static void fx_answer_one(struct fx *f, struct st_req *r
 		fx_do_lookup(f, r);
 	else if (err == ST_OK && r->op == ST_TAIL)
 		fx_do_tail(f, r);
+	else if (err == ST_OK && r->op == ST_TRIM)
+		fx_do_trim(f, r);
+	else if (err == ST_OK && (r->op == ST_RETAIN || r->op == ST_CLEAN))
+		r->retain.log_start_offset = f->start;
 	part_stored(&f->part, r, f->now, &f->out);
 	fx_take(f);
 }
@@ -293,6 +303,7 @@ __attribute__((unused)) static void fx_free(struct fx *f)
 		fx_answer(f, ST_OK);
 	}
 	fx_take(f);
+	fx_run(f); /* upkeep that is under way is answered before the log is closed */
 	part_fini(&f->part);
 	assert_int_equal(f->pool.free_count, f->pool.count);
 	assert_true(list_empty(&f->env.cached));
