@@ -249,7 +249,6 @@ struct st_config {
 	uint16_t askers;	/* number of shards plus one (control) */
 	uint16_t workers;	/* how many there are; the same for each */
 	uint16_t index;		/* of this worker */
-	uint64_t journal_bytes; /* size of a commit journal: one for each worker and directory */
 	uint32_t max_logs;
 	uint64_t journal_bytes;	      /* of this worker in each directory */
 	uint64_t cleaner_bytes_per_s; /* that ST_CLEAN may read and write; UINT64_MAX: any */

@@ -629,7 +629,7 @@ const struct compact_segment *compact_output(const struct compact *c)
 	return &c->out;
 }
 
-const struct compact_stats *compact_stats(const struct compact *c)
+const struct compact_stats *compact_stats_of(const struct compact *c)
 {
 	return &c->stats;
 }

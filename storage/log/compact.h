@@ -145,7 +145,7 @@ struct compact_stats {
 	uint64_t rounds;
 	uint64_t swaps;
 };
-const struct compact_stats *compact_stats(const struct compact *c);
+const struct compact_stats *compact_stats_of(const struct compact *c);
 
 /*
  * Settles what a crash has left of a swap in the log's directory. Before its segments are listed.

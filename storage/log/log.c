@@ -334,7 +334,7 @@ static void segment_check(const struct log *l, const struct segment *s, bool act
 	if (s->sealed && !s->known)
 		return;
 	CHECK(s->fill_pos <= s->end_pos);
-	CHECK(s->sealed || s->fill_pos % FMT_PAGE == 0);
+	CHECK(s->fill_pos % FMT_PAGE == 0 || (s->rolled && s->fill_pos == s->end_pos));
 	CHECK(!(s->pend && s->tail));
 	CHECK((segment_pending(s) > 0) == (s->pend || s->tail));
 	CHECK(!s->tail || segment_pending(s) < FMT_PAGE);

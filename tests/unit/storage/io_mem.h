@@ -95,8 +95,8 @@ static inline int mem_open(struct io *io, const char *path, unsigned flags, stru
 	struct io_file *f = mem_find(m, path);
 	if (f && (flags & IO_EXCL))
 		return -EEXIST;
-	if (f && f->dir)
-		return -EISDIR;
+	if (f && f->dir != !!(flags & IO_DIR))
+		return f->dir ? -EISDIR : -ENOTDIR;
 	if (!f && (!(flags & IO_CREATE) || !mem_parent_ok(m, path)))
 		return -ENOENT;
 	if (!f)
@@ -239,7 +239,6 @@ static inline void mem_submit(struct io *io, struct io_op *op)
 	if (op->kind == IO_READ || op->kind == IO_WRITE) {
 		CHECK((uintptr_t)op->buf % IO_SECTOR == 0);
 		CHECK(op->off % IO_SECTOR == 0 && op->len % IO_SECTOR == 0 && op->len > 0);
-		CHECK(op->off + op->len <= op->file->size); /* never beyond what is allocated */
 	}
 	list_push_back(&mem_of(io)->queue, &op->node);
 }
@@ -266,6 +265,9 @@ static inline uint32_t mem_reap(struct io *io, struct list *done)
 			op->result = mem_pwrite(io, op->file, op->buf, op->len, op->off);
 			break;
 		case IO_FDATASYNC:
+			op->result = mem_fsync(io, op->file);
+			break;
+		case IO_FSYNC:
 			op->result = mem_fsync(io, op->file);
 			break;
 		case IO_FALLOCATE:

@@ -26,11 +26,55 @@ struct kit {
 	struct engine *engine;
 	struct st_metrics metrics;
 	enum st_durability durability;
+	uint64_t journal_bytes; /* 0: 1 MiB */
 	char dirs[2][256];
 	uint16_t dir_count;
 	uint8_t *memory;
 	struct lblock_pool blocks;
+	/* appended and not released yet (storage.h P8) */
+	struct kit_held {
+		struct st_log *log;
+		struct st_pos end;
+		struct lspan span;
+	} * held;
+	uint32_t held_count, held_capacity;
 };
+
+/* Lets go of what is released of the log; NULL: of everything. */
+static inline void kit_release(struct kit *k, struct st_log *log, struct st_pos at)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < k->held_count; i++) {
+		struct kit_held h = k->held[i];
+		bool below = h.end.segment < at.segment ||
+			     (h.end.segment == at.segment && h.end.pos <= at.pos);
+		if (!log || (h.log == log && below))
+			lspan_unref(&k->blocks, h.span);
+		else
+			k->held[n++] = h;
+	}
+	k->held_count = n;
+}
+
+/* An answered append: its blocks stay until they are released. */
+static inline void kit_keep(struct kit *k, const struct st_req *r)
+{
+	if (r->err != ST_OK) {
+		lspan_unref(&k->blocks, r->append.span);
+		return;
+	}
+	if (k->held_count == k->held_capacity) {
+		k->held_capacity = k->held_capacity ? k->held_capacity * 2 : 64;
+		k->held = realloc(k->held, k->held_capacity * sizeof(*k->held));
+		assert_non_null(k->held);
+	}
+	k->held[k->held_count++] = (struct kit_held){
+		.log = r->log,
+		.end = {r->append.segment, r->append.pos + r->append.span.len},
+		.span = r->append.span,
+	};
+	kit_release(k, r->log, r->append.released);
+}
 
 /* An open log: where its asker writes next. */
 struct kit_log {
@@ -56,15 +100,29 @@ static inline void kit_init(struct kit *k, struct io *io, const char *dir)
 
 static inline void kit_fini(struct kit *k)
 {
+	kit_release(k, NULL, (struct st_pos){0});
+	free(k->held);
 	assert_int_equal(k->blocks.free_count, k->blocks.count);
 	lblock_pool_fini(&k->blocks);
 	free(k->memory);
 }
 
+static inline struct store_config kit_store_config(struct kit *k)
+{
+	return (struct store_config){
+		.dirs = k->dirs,
+		.dir_count = k->dir_count,
+		.workers = 1,
+		.journal_bytes = k->journal_bytes ? k->journal_bytes : 1u << 20,
+		.seed = 7,
+	};
+}
+
 static inline void kit_start(struct kit *k)
 {
 	char err[512] = "";
-	k->store = store_open(k->io, k->dirs, k->dir_count, 7, err, sizeof(err));
+	const struct store_config sc = kit_store_config(k);
+	k->store = store_open(k->io, &sc, err, sizeof(err));
 	if (!k->store)
 		fail_msg("%s", err);
 	const struct engine_config cfg = {
@@ -73,19 +131,11 @@ static inline void kit_start(struct kit *k)
 	assert_non_null(k->engine);
 }
 
-static inline bool kit_stop(struct kit *k)
-{
-	bool clean = engine_close(k->engine);
-	engine_marks(k->engine);
-	engine_destroy(k->engine);
-	store_close(k->store, k->io, clean);
-	return clean;
-}
-
 static inline void kit_crash(struct kit *k)
 {
 	engine_destroy(k->engine);
-	store_close(k->store, k->io, false);
+	store_close(k->store);
+	kit_release(k, NULL, (struct st_pos){0});
 }
 
 /* Steps until nothing is in flight; how many requests came back. */
@@ -94,8 +144,10 @@ static inline uint32_t kit_run(struct kit *k)
 	struct list done;
 	uint32_t n = 0;
 	list_init(&done);
-	while (!engine_is_idle(k->engine))
+	while (!engine_is_idle(k->engine)) {
 		engine_step(k->engine, KIT_NOW, &done);
+		engine_check(k->engine);
+	}
 	for (; list_pop_front(&done); n++)
 		;
 	return n;
@@ -106,6 +158,32 @@ static inline enum st_err kit_do(struct kit *k, struct st_req *r)
 	engine_request(k->engine, r);
 	assert_int_equal(kit_run(k), 1);
 	return r->err;
+}
+
+/* Has everything released, and lets go of it. */
+static inline void kit_release_all(struct kit *k)
+{
+	while (k->held_count > 0) {
+		struct kit_held *h = &k->held[k->held_count - 1];
+		struct st_req r = {.op = ST_FILL, .log = h->log, .fill = {.wanted = h->end}};
+		struct st_pos all = {.segment = INT64_MAX};
+		enum st_err err = kit_do(k, &r);
+		kit_release(k, r.log, err == ST_OK ? r.fill.released : all);
+	}
+}
+
+static inline bool kit_stop(struct kit *k)
+{
+	struct list done;
+	list_init(&done);
+	kit_release_all(k);
+	engine_stop(k->engine);
+	while (!engine_is_stopped(k->engine))
+		engine_step(k->engine, KIT_NOW, &done);
+	bool clean = engine_is_clean(k->engine);
+	engine_destroy(k->engine);
+	store_close(k->store);
+	return clean;
 }
 
 static inline enum st_err kit_open(struct kit *k, struct kit_log *l, uint8_t id, bool create)
@@ -145,8 +223,11 @@ static inline void kit_drop(struct kit *k, struct kit_log *l)
 static inline enum st_err kit_close(struct kit *k, struct kit_log *l)
 {
 	struct st_req r = {.op = ST_CLOSE, .log = l->log};
+	struct st_log *log = l->log;
 	kit_drop(k, l);
-	return kit_do(k, &r);
+	enum st_err err = kit_do(k, &r);
+	kit_release(k, log, (struct st_pos){.segment = INT64_MAX});
+	return err;
 }
 
 /* One batch with `count` records of `size` bytes and these timestamps: from, from + 1, ... */
@@ -230,7 +311,7 @@ static inline enum st_err kit_append_bytes(
 	struct st_req r;
 	kit_append_req(k, l, &r, batch, size, roll);
 	enum st_err err = kit_do(k, &r);
-	lspan_unref(&k->blocks, r.append.span);
+	kit_keep(k, &r);
 	return err;
 }
 

@@ -185,7 +185,7 @@ static void test_engine_logs_that_wait_share_one_cycle(void **state)
 	for (int i = 0; i < 20; i++) {
 		for (int j = 0; j < 3; j++) {
 			assert_int_equal(r[i][j].err, ST_OK);
-			lspan_unref(&k->blocks, r[i][j].append.span);
+			kit_keep(k, &r[i][j]);
 		}
 		assert_int_equal(kit_read_all(k, &l[i], 1 << 16), 3);
 		kit_drop(k, &l[i]);
@@ -399,7 +399,7 @@ static void test_engine_failed_write_fails_all_appends_behind_it(void **state)
 	assert_int_equal(kit_run(k), 3);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(r[i].err, ST_E_IO);
-		lspan_unref(&k->blocks, r[i].append.span);
+		kit_keep(k, &r[i]);
 	}
 	assert_int_equal(f->fault.seen[FAULT_FDATASYNC], 0);
 	assert_int_equal(kit_append(k, &l, 1, 1, 1, false), ST_E_OFFLINE);
@@ -426,7 +426,7 @@ static void test_engine_failed_write_stops_the_cycle_for_its_directory(void **st
 	assert_int_equal(r[1].err, ST_E_OFFLINE);
 	assert_int_equal(f->fault.seen[FAULT_FDATASYNC], 0);
 	for (int i = 0; i < 2; i++) {
-		lspan_unref(&k->blocks, r[i].append.span);
+		kit_keep(k, &r[i]);
 		kit_drop(k, &l[i]);
 	}
 	assert_false(kit_stop(k));
@@ -451,7 +451,7 @@ static void test_engine_full_disk_refuses_and_log_goes_on_later(void **state)
 	assert_int_equal(kit_run(k), 2);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(r[i].err, ST_E_NOSPACE);
-		lspan_unref(&k->blocks, r[i].append.span);
+		kit_keep(k, &r[i]);
 	}
 	/* what was already on its way behind them is refused, too */
 	assert_int_equal(kit_append(k, &l, 1, 10, 1, false), ST_E_NOSPACE);
@@ -533,10 +533,7 @@ static void test_engine_any_single_failure_loses_nothing_acknowledged(void **sta
 				}
 			}
 			kit_drop(k, &l);
-			bool clean = engine_close(k->engine);
-			engine_marks(k->engine);
-			engine_destroy(k->engine);
-			store_close(k->store, k->io, clean);
+			kit_stop(k);
 			failed = f->fault.failed > 0;
 			io_fault_plan(&f->fault, FAULT_ANY, 0, 0, false);
 			kit_start(k);
@@ -573,7 +570,8 @@ static void test_engine_any_single_failure_of_a_start_loses_nothing(void **state
 	for (uint64_t n = 1; failed; n++) {
 		memset(s->data + l.pos, 0x77, 5000); /* something to cut */
 		io_fault_plan(&f->fault, FAULT_ANY, n, -EIO, false);
-		k->store = store_open(k->io, k->dirs, 1, 7, err, sizeof(err));
+		const struct store_config sc = kit_store_config(k);
+		k->store = store_open(k->io, &sc, err, sizeof(err));
 		if (k->store) {
 			const struct engine_config cfg = {.max_logs = 100};
 			struct kit_log m;
