@@ -31,8 +31,6 @@ struct rebatch {
 	const uint8_t *records;
 	uint32_t length; /* of the records */
 	struct rd left;
-	const uint8_t *record; /* the one taken last, up to left.p */
-	int64_t timestamp;     /* its own */
 	bool append_time;
 	int32_t taken;
 	int32_t kept;
@@ -129,7 +127,7 @@ static const uint8_t *field(struct rd *f, int32_t *len)
 static bool take(struct rebatch *r, struct rebatch_record *out)
 {
 	int32_t value_len;
-	r->record = r->left.p;
+	out->begin = r->left.p;
 	int32_t len = rd_varint(&r->left);
 	const uint8_t *body = len >= 0 ? rd_take(&r->left, (size_t)len) : NULL;
 	if (!body || r->left.bad)
@@ -143,8 +141,8 @@ static bool take(struct rebatch *r, struct rebatch_record *out)
 	int32_t headers = rd_varint(&f);
 	out->tombstone = value_len < 0;
 	out->offset = batch_base_offset(r->batch) + delta;
-	r->timestamp = r->append_time ? batch_max_timestamp(r->batch) : (int64_t)timestamp;
-	out->timestamp = r->timestamp;
+	out->timestamp = r->append_time ? batch_max_timestamp(r->batch) : (int64_t)timestamp;
+	out->end = r->left.p;
 	return !f.bad && headers >= 0 && delta >= 0 && delta <= batch_last_offset_delta(r->batch);
 }
 
@@ -200,15 +198,15 @@ static void flush_run(struct rebatch *r)
 	r->run = r->run_end = NULL;
 }
 
-void rebatch_keep(struct rebatch *r)
+void rebatch_keep(struct rebatch *r, const struct rebatch_record *rec)
 {
-	if (r->record != r->run_end) {
+	if (rec->begin != r->run_end) {
 		flush_run(r);
-		r->run = r->record;
+		r->run = rec->begin;
 	}
-	r->run_end = r->left.p;
+	r->run_end = rec->end;
 	r->kept_max_timestamp =
-		r->kept ? max_of(r->kept_max_timestamp, r->timestamp) : r->timestamp;
+		r->kept ? max_of(r->kept_max_timestamp, rec->timestamp) : rec->timestamp;
 	r->kept++;
 }
 

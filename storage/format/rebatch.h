@@ -14,7 +14,7 @@
  *	if (rebatch_load(r, p)) {
  *		while (rebatch_next(r, &rec))
  *			if (it stays)
- *				rebatch_keep(r);
+ *				rebatch_keep(r, &rec);
  *		verdict = rebatch_finish(r, horizon_ms, &out, &len);
  *	}
  */
@@ -46,8 +46,9 @@ struct rebatch_record {
 	int64_t offset;
 	int64_t timestamp; /* ms */
 	const uint8_t *key;
-	int32_t key_len; /* -1: null */
-	bool tombstone;	 /* its value is null */
+	int32_t key_len;	    /* -1: null */
+	bool tombstone;		    /* its value is null */
+	const uint8_t *begin, *end; /* its bytes */
 };
 
 /* Memory for re-encoding; one per thread. */
@@ -71,8 +72,8 @@ bool rebatch_load(struct rebatch *r, const uint8_t *p);
 uint32_t rebatch_loaded(const struct rebatch *r);
 /* The next record; its key is borrowed until rebatch_finish. False at the end. */
 bool rebatch_next(struct rebatch *r, struct rebatch_record *out);
-/* The record that was taken last stays. */
-void rebatch_keep(struct rebatch *r);
+/* This record stays. In the order in which they were taken, but that may be some records ago. */
+void rebatch_keep(struct rebatch *r, const struct rebatch_record *rec);
 
 enum rebatch_verdict {
 	REBATCH_SAME,	 /* every record stays and no horizon is set: the batch stays as it is */

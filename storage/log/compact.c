@@ -209,10 +209,34 @@ static enum compact_step stop_read(struct compact *c, enum compact_read how, int
 
 /* ---- the map ---- */
 
+/* Some records of a batch and the hashes of their keys, on whose entries the fetch has begun. */
+#define RUN 32u
+struct run {
+	struct rebatch_record records[RUN];
+	struct compact_hash hashes[RUN];
+	uint32_t count;
+};
+
+/* The next records of the batch; false: there are none. */
+static bool run_next(struct compact *c, struct run *run)
+{
+	for (run->count = 0; run->count < RUN; run->count++) {
+		struct rebatch_record *rec = &run->records[run->count];
+		struct compact_hash *h = &run->hashes[run->count];
+		if (!rebatch_next(c->rebatch, rec))
+			break;
+		if (rec->key_len < 0)
+			continue;
+		*h = compact_map_key(&c->map, rec->key, (size_t)rec->key_len);
+		compact_map_prefetch(&c->map, *h);
+	}
+	return run->count > 0;
+}
+
 /* Enters the keys of a batch. False: the map is full. */
 static bool map_batch(struct compact *c, const uint8_t *p, const struct rebatch_head *h)
 {
-	struct rebatch_record rec;
+	struct run run;
 	struct compact_map *m = &c->map;
 	if (h->producer_id >= 0 &&
 		!compact_map_put(m, compact_map_producer(m, h->producer_id), h->last_offset))
@@ -221,11 +245,11 @@ static bool map_batch(struct compact *c, const uint8_t *p, const struct rebatch_
 		return true; /* whether its records count will be known with its end only */
 	if (!rebatch_load(c->rebatch, p))
 		return true;
-	while (rebatch_next(c->rebatch, &rec))
-		if (rec.key_len >= 0 &&
-			!compact_map_put(
-				m, compact_map_key(m, rec.key, (size_t)rec.key_len), rec.offset))
-			return false;
+	while (run_next(c, &run))
+		for (uint32_t i = 0; i < run.count; i++)
+			if (run.records[i].key_len >= 0 &&
+				!compact_map_put(m, run.hashes[i], run.records[i].offset))
+				return false;
 	return true;
 }
 
@@ -397,27 +421,32 @@ struct kept {
 	int64_t max_timestamp;
 };
 
+static void keep_record(struct compact *c, const struct rebatch_record *rec,
+	struct compact_hash hash, bool gone, struct kept *k)
+{
+	bool keyed = rec->key_len >= 0;
+	bool tombstone = rec->tombstone && keyed;
+	int64_t last = keyed ? compact_map_get(&c->map, hash) : -1;
+	if (last > rec->offset || (tombstone && gone)) {
+		k->dropped++;
+		k->expired += last <= rec->offset;
+		return;
+	}
+	rebatch_keep(c->rebatch, rec);
+	k->tombstones += tombstone;
+	k->unmapped |= tombstone && last != rec->offset;
+	k->max_timestamp = max_of(k->max_timestamp, rec->timestamp);
+}
+
 static struct kept keep_records(struct compact *c, const struct rebatch_head *h)
 {
 	struct kept k = {.max_timestamp = -1};
-	struct rebatch_record rec;
+	struct run run;
 	bool gone = h->delete_horizon_ms >= 0 && h->delete_horizon_ms <= c->in.now_ms;
-	while (rebatch_next(c->rebatch, &rec)) {
-		int64_t last = -1;
-		c->stats.records++;
-		if (rec.key_len >= 0)
-			last = compact_map_get(
-				&c->map, compact_map_key(&c->map, rec.key, (size_t)rec.key_len));
-		bool tombstone = rec.tombstone && rec.key_len >= 0;
-		if (last > rec.offset || (tombstone && gone)) {
-			k.dropped++;
-			k.expired += last <= rec.offset;
-			continue;
-		}
-		rebatch_keep(c->rebatch);
-		k.tombstones += tombstone;
-		k.unmapped |= tombstone && last != rec.offset;
-		k.max_timestamp = max_of(k.max_timestamp, rec.timestamp);
+	while (run_next(c, &run)) {
+		c->stats.records += run.count;
+		for (uint32_t i = 0; i < run.count; i++)
+			keep_record(c, &run.records[i], run.hashes[i], gone, &k);
 	}
 	c->stats.records_dropped += k.dropped;
 	c->stats.tombstones_dropped += k.expired;

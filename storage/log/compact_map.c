@@ -102,11 +102,21 @@ struct compact_hash compact_map_producer(const struct compact_map *m, int64_t pr
 	return compact_siphash(m->producer_seed, &producer_id, sizeof(producer_id));
 }
 
+static inline uint64_t first_place(const struct compact_map *m, struct compact_hash h)
+{
+	return (uint64_t)(((unsigned __int128)h.a * m->capacity) >> 64);
+}
+
+void compact_map_prefetch(const struct compact_map *m, struct compact_hash h)
+{
+	__builtin_prefetch(&m->entries[first_place(m, h)]);
+}
+
 /* The entry of h, or the free one where it belongs. One in ten is free, so there is one; of a map
  * with a single entry that is used, that one. */
 static struct compact_entry *find(const struct compact_map *m, struct compact_hash h)
 {
-	uint64_t at = (uint64_t)(((unsigned __int128)h.a * m->capacity) >> 64);
+	uint64_t at = first_place(m, h);
 	DCHECK(m->cleared == m->capacity);
 	for (uint64_t n = 0; n < m->capacity; n++) {
 		struct compact_entry *e = &m->entries[at];

@@ -47,6 +47,8 @@ bool compact_map_clear(struct compact_map *m, size_t bytes);
 struct compact_hash compact_map_key(const struct compact_map *m, const void *key, size_t len);
 /* Producer ids live in the same map, apart from keys. */
 struct compact_hash compact_map_producer(const struct compact_map *m, int64_t producer_id);
+/* Begins to fetch what the calls below will look at: a miss costs more than all the rest. */
+void compact_map_prefetch(const struct compact_map *m, struct compact_hash h);
 /* Sets the offset (>= 0) of h to the larger one of this and what it has. False: full, and h is not
  * in. */
 bool compact_map_put(struct compact_map *m, struct compact_hash h, int64_t offset);

@@ -82,7 +82,7 @@ static enum rebatch_verdict filter(
 	assert_true(rebatch_load(f->re, p));
 	while (rebatch_next(f->re, &rec))
 		if (f->keep[rec.offset - BASE])
-			rebatch_keep(f->re);
+			rebatch_keep(f->re, &rec);
 	return rebatch_finish(f->re, horizon_ms, out, len);
 }
 
@@ -266,7 +266,7 @@ static void test_records_that_are_not_what_the_head_says_are_not_touched(void **
 		if (rebatch_load(f->re, f->plain)) {
 			for (int i = 0; rebatch_next(f->re, &rec); i++)
 				if (i % 2)
-					rebatch_keep(f->re);
+					rebatch_keep(f->re, &rec);
 			assert_int_equal(rebatch_finish(f->re, 4242, &out, &len), REBATCH_CHANGED);
 		}
 		f->plain[bit / 8] ^= (uint8_t)(1u << bit % 8);

@@ -501,7 +501,7 @@ static inline enum compact_step ck_run_until(
 			break;
 		}
 	}
-	k->stats = *compact_stats(c);
+	k->stats = *compact_stats_of(c);
 	compact_end(c, io);
 	return step;
 }
