@@ -142,9 +142,7 @@ static void memory_init(struct sim *s)
 {
 	size_t size = (size_t)s->mix.blocks * LBLOCK_SIZE;
 	CHECK(lblock_pool_init(&s->pool, s->memory, size) == 0);
-	s->env = (struct part_env){.blocks = &s->pool, .scratch = &s->scratch};
-	list_init(&s->env.free_reqs);
-	list_init(&s->env.cached);
+	part_env_init(&s->env, &s->pool, &s->scratch);
 	memset(s->reqs, 0, s->mix.reqs * sizeof(*s->reqs));
 	for (uint32_t i = 0; i < s->mix.reqs; i++)
 		list_push_back(&s->env.free_reqs, &s->reqs[i].node);
