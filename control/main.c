@@ -225,29 +225,33 @@ static int cpu_of(const struct config_cpus *cpus, uint16_t i)
 	return cpus->count > 0 ? cpus->id[i % cpus->count] : -1;
 }
 
-static int broker_open_workers(struct broker *b)
+/* What a storage worker is made with; the directories are opened with that of worker 0. */
+static struct st_config broker_storage(struct broker *b, uint16_t worker)
 {
 	const struct config *c = &b->cfg;
+	bool any_rate = c->cleaner_io_bytes == INT64_MAX;
+	uint64_t rate = (uint64_t)c->cleaner_io_bytes / b->worker_count;
+	return (struct st_config){
+		.dirs = b->cfg.log_dirs.path,
+		.dir_count = c->log_dirs.count,
+		.durability = c->durability == CONFIG_DURABILITY_FLUSH ? ST_FLUSH : ST_WRITTEN,
+		.log_memory = b->log_memory,
+		.log_bytes = b->log_bytes,
+		.askers = (uint16_t)(b->shard_count + 1),
+		.workers = b->worker_count,
+		.index = worker,
+		.max_logs = 1u << 20,
+		.journal_bytes = (uint64_t)c->journal_bytes,
+		.cleaner_bytes_per_s = any_rate ? UINT64_MAX : max_of(rate, (uint64_t)1),
+		.cleaner_map_bytes = (uint64_t)c->cleaner_map_bytes / b->worker_count,
+		.cpu = cpu_of(&c->storage_cpus, worker),
+	};
+}
+
+static int broker_open_workers(struct broker *b)
+{
 	for (uint16_t i = 0; i < b->worker_count; i++) {
-		struct st_config sc = {
-			.dirs = b->cfg.log_dirs.path,
-			.dir_count = c->log_dirs.count,
-			.durability =
-				c->durability == CONFIG_DURABILITY_FLUSH ? ST_FLUSH : ST_WRITTEN,
-			.log_memory = b->log_memory,
-			.log_bytes = b->log_bytes,
-			.askers = (uint16_t)(b->shard_count + 1),
-			.index = i,
-			.max_logs = 1u << 20,
-			.journal_bytes = (uint64_t)c->journal_bytes,
-			.cleaner_bytes_per_s =
-				c->cleaner_io_bytes == INT64_MAX
-					? UINT64_MAX
-					: max_of((uint64_t)c->cleaner_io_bytes / b->worker_count,
-						  (uint64_t)1),
-			.cleaner_map_bytes = (uint64_t)c->cleaner_map_bytes / b->worker_count,
-			.cpu = cpu_of(&c->storage_cpus, i),
-		};
+		struct st_config sc = broker_storage(b, i);
 		b->workers[i] = st_worker_open(&sc, b->dirs, b->err, sizeof(b->err));
 		if (!b->workers[i])
 			return -1;
@@ -356,7 +360,8 @@ static int broker_open(struct broker *b)
 	broker_raise_limits(&b->cfg);
 	if (broker_size(b) != 0 || broker_open_signals(b) != 0)
 		return -1;
-	b->dirs = st_dirs_open(b->cfg.log_dirs.path, b->cfg.log_dirs.count, b->err, sizeof(b->err));
+	struct st_config storage = broker_storage(b, 0);
+	b->dirs = st_dirs_open(&storage, b->err, sizeof(b->err));
 	if (!b->dirs || broker_open_memory(b) != 0)
 		return -1;
 	if (mesh_init(&b->mesh, (uint16_t)(b->shard_count + 1), MAIN_RING) != 0)
@@ -449,7 +454,7 @@ static void broker_close(struct broker *b, bool clean)
 	if (b->log_mapped)
 		munmap(b->log_memory, b->log_bytes);
 	if (b->dirs)
-		st_dirs_close(b->dirs, clean);
+		st_dirs_close(b->dirs);
 	if (b->signal_fd >= 0)
 		close(b->signal_fd);
 }

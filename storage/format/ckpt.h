@@ -20,12 +20,15 @@
  *
  *   struct fmt_ckpt, then `count` records, each:
  *     struct fmt_ckpt_log
- *     char topic[topic_length], then zeros up to a multiple of 8
+ *     char topic[topic_length]                  zeros up to a multiple of 8
  *     struct fmt_ckpt_epoch epochs[epoch_count]
- *     struct fmt_block blocks[block_count]    blocks of the active segment that stand in no full
- * page of its index file; the last one may be partial: its sum runs up to fill_pos uint8_t
- * tail[end_pos - fill_pos]        the ragged end zeros up to a multiple of 8 The file is padded
- * with zeros to a page; head.length is the length without this padding.
+ *     struct fmt_block blocks[block_count]      of the active segment, those that stand in no full
+ *                                               page of its index; the last one's sum runs up to
+ *                                               end_pos
+ *     uint8_t tail[end_pos - fill_pos]          the ragged end; zeros up to a multiple of 8
+ *
+ * head.length is the length of all that. The file may be longer (it is written by whole pages, and
+ * may have been longer before): what is behind is not looked at.
  */
 #define FMT_CKPT_MAGIC "MRCKPT\0"
 

@@ -45,6 +45,15 @@ enum fmt_verdict fmt_check(const void *p, uint64_t length, const char magic[8])
 	return head.version == FMT_VERSION ? FMT_OK : FMT_FOREIGN;
 }
 
+enum fmt_verdict fmt_check_in(const void *p, uint64_t length, const char magic[8])
+{
+	struct fmt_head head;
+	if (length < sizeof(head))
+		return FMT_DAMAGED;
+	memcpy(&head, p, sizeof(head));
+	return head.length <= length ? fmt_check(p, head.length, magic) : FMT_DAMAGED;
+}
+
 enum fmt_verdict fmt_dir_meta_check(const void *p, uint64_t length)
 {
 	enum fmt_verdict v = fmt_check(p, length, FMT_DIR_MAGIC);
@@ -213,5 +222,21 @@ bool fmt_segment_name_parse(const char *name, const char *suffix, int64_t *base_
 	if (name[20] != '.' || strcmp(name + 21, suffix) != 0)
 		return false;
 	*base_offset = n;
+	return true;
+}
+
+bool fmt_number_parse(const char *name, const char *prefix, const char *suffix, uint32_t *n)
+{
+	size_t skip = strlen(prefix);
+	if (strncmp(name, prefix, skip) != 0)
+		return false;
+	const char *p = name + skip;
+	bool padded = p[0] == '0' && p[1] >= '0' && p[1] <= '9';
+	uint64_t v = 0;
+	for (; *p >= '0' && *p <= '9' && v <= UINT32_MAX; p++)
+		v = v * 10 + (uint64_t)(*p - '0');
+	if (p == name + skip || padded || v > UINT32_MAX || strcmp(p, suffix) != 0)
+		return false;
+	*n = (uint32_t)v;
 	return true;
 }

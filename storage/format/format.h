@@ -123,6 +123,10 @@ enum fmt_verdict {
  */
 enum fmt_verdict fmt_check(const void *p, uint64_t length, const char magic[8]);
 
+/* The same of a file that may have bytes behind it, which are not looked at: its length is the one
+ * that its head says, and at most `length`. */
+enum fmt_verdict fmt_check_in(const void *p, uint64_t length, const char magic[8]);
+
 enum fmt_verdict fmt_dir_meta_check(const void *p, uint64_t length);
 enum fmt_verdict fmt_log_meta_check(const void *p, uint64_t length);
 enum fmt_verdict fmt_clean_check(const void *p, uint64_t length);
@@ -142,5 +146,7 @@ bool fmt_is_deleted_name(const char *name);
 /* suffix: "log" or "index". base_offset >= 0. */
 void fmt_segment_name(char out[FMT_NAME_SIZE], int64_t base_offset, const char *suffix);
 bool fmt_segment_name_parse(const char *name, const char *suffix, int64_t *base_offset);
+/* Whether name is prefix, a number as "%u" writes it, and suffix; then *n is the number. */
+bool fmt_number_parse(const char *name, const char *prefix, const char *suffix, uint32_t *n);
 
 #endif

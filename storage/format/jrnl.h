@@ -22,9 +22,9 @@
  * next stream position that is a multiple of ring_bytes. So the group after the one that ends at S
  * is looked for at S, and then at align_up(S, ring_bytes).
  *
- * A group at stream position S is valid if and only if magic, version, journal id, and stream
- * position are right, seq is the expected one, the length fits the ring, the CRC is right, and its
- * entries fill it exactly (jrnl_next never fails).
+ * A group at stream position S is valid if and only if magic and stream position are right, seq is
+ * the expected one, the length fits the ring, both CRCs are right (they begin with the journal id),
+ * and its entries fill it exactly (jrnl_next never fails). The zeros behind it are not looked at.
  */
 #define FMT_JRNL_MAGIC "MRJRNL\0"
 #define JRNL_GROUP_MAGIC 0x4752434du	    /* "MCRG" */
@@ -50,7 +50,10 @@ struct fmt_jrnl_group {
 	uint32_t count;	     /* entries */
 	uint64_t checkpoint; /* stream position that the newest installed checkpoint of the lane
 				begins at, when this was written */
-	uint64_t reserved;   /* 0 */
+	uint32_t head_crc;   /* CRC-32C of this header with crc and head_crc taken as 0, begun
+				likewise: tells a   group whose body is torn from bytes that only look
+				like one */
+	uint32_t reserved;   /* 0 */
 };
 _Static_assert(sizeof(struct fmt_jrnl_group) == 48, "on disk");
 

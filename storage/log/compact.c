@@ -22,6 +22,7 @@ enum phase {
 	PHASE_MAP,
 	PHASE_GROUP, /* between two groups */
 	PHASE_COPY,
+	PHASE_FLUSH,
 	PHASE_SWAP, /* the output waits for compact_swap */
 	PHASE_DONE,
 	PHASE_STOPPED, /* failed or corrupt */
@@ -525,6 +526,19 @@ static enum compact_step group_seal(struct compact *c)
 	int rc = compact_writer_seal(&c->writer, &c->out);
 	if (rc < 0)
 		return stop(c, rc);
+	c->phase = PHASE_FLUSH;
+	return COMPACT_MORE;
+}
+
+/* One flush a step: each may take its time. */
+static enum compact_step step_flush(struct compact *c, int64_t *budget)
+{
+	int rc = compact_writer_flush(&c->writer);
+	*budget = 0;
+	if (rc < 0)
+		return stop(c, rc);
+	if (rc > 0)
+		return COMPACT_MORE;
 	c->phase = PHASE_SWAP;
 	return COMPACT_SWAP;
 }
@@ -588,6 +602,9 @@ enum compact_step compact_step(struct compact *c, struct io *io, uint64_t budget
 			break;
 		case PHASE_COPY:
 			step = step_copy(c, &left);
+			break;
+		case PHASE_FLUSH:
+			step = step_flush(c, &left);
 			break;
 		case PHASE_DONE:
 		case PHASE_SWAP:

@@ -98,7 +98,7 @@ enum compact_step {
 	COMPACT_SWAP,	 /* compact_output is ready: compact_swap, then call again */
 	COMPACT_DONE,	 /* nothing more is due */
 	COMPACT_CORRUPT, /* an input fails its checks: nothing was deleted; not to be tried again */
-	COMPACT_FAILED,	 /* compact_error: -EIO, -ENOSPC, ... Nothing was lost */
+	COMPACT_FAILED,	 /* compact_error; nothing was lost */
 };
 /*
  * Goes on, for about `budget` bytes read, written or decompressed (at least one batch). After
@@ -107,7 +107,8 @@ enum compact_step {
  */
 enum compact_step compact_step(struct compact *c, struct io *io, uint64_t budget);
 #define COMPACT_BUDGET (256u * 1024u)
-/* What COMPACT_FAILED was; -EBADMSG after COMPACT_CORRUPT. */
+/* What COMPACT_FAILED was: -EIO, -ENOSPC, ...; -E2BIG: a batch is too large for the scratch memory,
+ * and will be the next time. -EBADMSG after COMPACT_CORRUPT. */
 int compact_error(const struct compact *c);
 /* And where: the segment and the position in it. */
 struct st_pos compact_where(const struct compact *c);

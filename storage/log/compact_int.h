@@ -82,8 +82,11 @@ static inline uint64_t compact_writer_pos(const struct compact_writer *w)
 {
 	return w->written + w->staged;
 }
-/* Writes the rest and the index's last page, flushes and closes. 0 or -errno. */
+/* Writes the rest, and the index's last page. 0 or -errno. */
 int compact_writer_seal(struct compact_writer *w, const struct compact_segment *s);
+/* After that: flushes and closes one of the files. 1: there is another one; 0: both are done; or
+ * -errno. */
+int compact_writer_flush(struct compact_writer *w);
 /* Closes and removes what was begun. */
 void compact_writer_discard(struct compact_writer *w);
 

@@ -136,7 +136,6 @@ int compact_writer_put(struct compact_writer *w, const uint8_t *p, uint32_t size
 
 int compact_writer_seal(struct compact_writer *w, const struct compact_segment *s)
 {
-	const struct io_api *api = w->io->api;
 	int rc = w->staged % BIDX_BLOCK != 0 ? block_end(w) : 0;
 	if (rc == 0 && w->staged > 0)
 		rc = staging_write(w);
@@ -149,14 +148,15 @@ int compact_writer_seal(struct compact_writer *w, const struct compact_segment *
 	p->created_ms = s->created_ms;
 	p->max_timestamp = s->max_timestamp;
 	p->delete_horizon_ms = s->delete_horizon_ms;
-	if (rc == 0)
-		rc = page_write(w);
-	if (rc == 0)
-		rc = api->fsync(w->io, w->log);
-	if (rc == 0)
-		rc = api->fsync(w->io, w->index);
-	api->close(w->io, w->log);
-	api->close(w->io, w->index);
-	w->log = w->index = NULL;
-	return rc;
+	return rc == 0 ? page_write(w) : rc;
+}
+
+int compact_writer_flush(struct compact_writer *w)
+{
+	const struct io_api *api = w->io->api;
+	struct io_file **f = w->log ? &w->log : &w->index;
+	int rc = api->fsync(w->io, *f);
+	api->close(w->io, *f);
+	*f = NULL;
+	return rc == 0 ? w->index != NULL : rc;
 }

@@ -189,11 +189,8 @@ static void cycle_start(struct engine *e, struct eng_lane *lane)
 	lane->waits_for_fill = false;
 	cycle_take_entries(e, lane, &b);
 	cycle_take_logs(e, lane, &b);
-	if (list_empty(&lane->cycle) && list_empty(&lane->committing)) {
-		if (lane->waits_for_fill)
-			lane->full = true;
+	if (list_empty(&lane->cycle) && list_empty(&lane->committing))
 		return;
-	}
 	metric_add(&e->m->cycles_total, 1);
 	lane->clean = false;
 	lane->phase = ENG_GROW;

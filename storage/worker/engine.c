@@ -452,8 +452,10 @@ static void engine_serve_opens(struct engine *e)
 		}
 		r->log->reads--;
 		once = e->ops_out > 0; /* it reads while others wait */
-		err = eng_log_ok(e, r->log) ? log_lookup(&e->env, r->log->log, r) : ST_E_OFFLINE;
+		struct st_log *l = r->log;
+		err = eng_log_ok(e, l) ? log_lookup(&e->env, l->log, r) : ST_E_OFFLINE;
 		eng_answer(e, r, err);
+		fill_settle(e, l);
 	}
 }
 
@@ -502,7 +504,7 @@ void engine_step(struct engine *e, int64_t now_ms, struct list *done)
 		do { /* a cycle may end at once, when everything in it is refused */
 			chores_run(e, lane);
 			cycle_run(e, lane);
-		} while (lane->phase == ENG_IDLE && !lane->full &&
+		} while (lane->phase == ENG_IDLE && !lane->full && !lane->waits_for_fill &&
 			 (!list_empty(&lane->ready) || !list_empty(&lane->entries)));
 		fill_run(e, lane);
 		ckpt_run(e, lane);

@@ -161,8 +161,8 @@ struct eng_lane {
 	struct jrnl_builder group;
 	uint32_t group_size; /* on disk; 0: the cycle has none */
 	uint64_t group_pos;  /* stream position */
-	bool full;	     /* a cycle cannot begin before a checkpoint, or filling, has got on */
-	bool waits_for_fill;
+	bool full;	     /* the next group finds no room before a checkpoint is done */
+	bool waits_for_fill; /* what is ready cannot be taken before filling has got on */
 
 	struct list fill;	   /* st_log.fill_node */
 	struct list drops;	   /* st_log.drop_node */

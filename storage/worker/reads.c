@@ -23,6 +23,7 @@ static void read_start(struct engine *e, struct st_req *r)
 	if (err != ST_OK) {
 		l->reads--;
 		eng_answer(e, r, err);
+		fill_settle(e, l);
 		return;
 	}
 	struct eng_read *d = list_entry(list_pop_front(&e->free_reads), struct eng_read, node);

@@ -131,9 +131,10 @@ static void worker_sleep(struct st_worker *w)
 		return;
 	uint64_t before = clock_mono_ns();
 	waker_arm(&w->waker);
-	if (!worker_has_requests(w) && !__atomic_load_n(&w->stop, __ATOMIC_SEQ_CST))
+	bool soon = w->backlog || __atomic_load_n(&w->stop, __ATOMIC_SEQ_CST);
+	if (!worker_has_requests(w))
 		io_ring_wait(w->ring,
-			w->backlog ? BACKLOG_WAIT_NS : engine_wait_ms(w->engine) * NS_PER_MS);
+			soon ? BACKLOG_WAIT_NS : engine_wait_ms(w->engine) * NS_PER_MS);
 	waker_disarm(&w->waker);
 	w->wakes++;
 	if (clock_mono_ns() - before < SPIN_MAX_NS)
