@@ -192,6 +192,8 @@ static void storage_answer(struct st_worker *w, struct st_req *r)
 		r->open.max_timestamp = -1;
 	} else if (r->op == ST_APPEND) {
 		r->err = w->append_err;
+	} else if (r->op == ST_TRIM) {
+		r->trim.log_start_offset = r->trim.offset;
 	}
 	list_remove(&r->node);
 	list_push_back(&w->done, &r->node);
