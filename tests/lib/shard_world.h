@@ -192,6 +192,10 @@ static void storage_answer(struct st_worker *w, struct st_req *r)
 		r->open.max_timestamp = -1;
 	} else if (r->op == ST_APPEND) {
 		r->err = w->append_err;
+		r->append.released = (struct st_pos){
+			r->append.segment, r->append.pos + r->append.span.len};
+	} else if (r->op == ST_FILL) {
+		r->fill.released = r->fill.wanted;
 	} else if (r->op == ST_TRIM) {
 		r->trim.log_start_offset = r->trim.offset;
 	}
