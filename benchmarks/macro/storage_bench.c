@@ -89,7 +89,8 @@ static void bench_open(struct bench *b, const struct options *o, uint32_t unit, 
 	asker_batch(b->batch, unit, clock_wall_ms(), value);
 	free(value);
 	snprintf(dir, sizeof(dir), "%s/engine", o->dir);
-	if (!asker_start(&b->a, dir, o->memory, 4096, err, sizeof(err)))
+	const struct asker_config cfg = {.dir = dir, .memory = o->memory, .max_logs = 4096};
+	if (!asker_start(&b->a, &cfg, err, sizeof(err)))
 		die(err[0] ? err : "the worker does not start");
 	b->a.done = count_ack;
 	b->a.user = b;

@@ -82,8 +82,13 @@ struct bench_part {
 	int complete()
 	{
 		int done = 0;
-		while (list *n = list_pop_front(&out.store))
-			part_stored(&part, list_entry(n, struct st_req, node), kNow, &out);
+		while (list *n = list_pop_front(&out.store)) {
+			st_req *r = list_entry(n, struct st_req, node);
+			if (r->op == ST_APPEND)
+				r->append.released = {
+					r->append.segment, r->append.pos + r->append.span.len};
+			part_stored(&part, r, kNow, &out);
+		}
 		while (list_pop_front(&out.done))
 			done++;
 		return done;

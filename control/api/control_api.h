@@ -125,7 +125,7 @@ bool ctl_change_begin(struct ctl *c); /* false: no memory */
  */
 int16_t ctl_create_topic(struct ctl *c, struct topic_spec *spec, char *err, size_t err_size);
 int16_t ctl_delete_topic(struct ctl *c, struct kstr name);
-/* KE_NONE; KE_UNKNOWN_SERVER_ERROR: nothing was changed (logged). */
+/* KE_NONE; KE_KAFKA_STORAGE_ERROR: it cannot be stored (logged), nothing was changed. */
 int16_t ctl_change_commit(struct ctl *c);
 /* Nothing was changed. */
 void ctl_change_drop(struct ctl *c);

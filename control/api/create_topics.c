@@ -221,7 +221,7 @@ static void run(struct ctl *c, struct create *k, struct pending *p)
 		ctl_change_drop(c);
 		pending_finish(c, p, false);
 	} else if (ctl_change_commit(c) != KE_NONE) {
-		fail_all(k, KE_UNKNOWN_SERVER_ERROR,
+		fail_all(k, KE_KAFKA_STORAGE_ERROR,
 			"The broker could not store the change; see its log.");
 		pending_finish(c, p, false);
 	} else {

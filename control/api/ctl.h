@@ -21,6 +21,7 @@
 	X(topic_partitions, "partitions of all topics")                                            \
 	X(topics_created_total, "topics created")                                                  \
 	X(topics_deleted_total, "topics deleted")                                                  \
+	X(topics_deleting, "deleted topics whose logs are not deleted yet")                        \
 	X(meta_failures_total, "changes of the metadata that could not be stored")                 \
 	X(turns_total, "turns of the control loop")                                                \
 	X(groups, "consumer groups")                                                               \
@@ -56,7 +57,8 @@ struct ctl_publish {
 	uint32_t failed;		 /* partitions that the shards could not open, so far */
 	uint32_t served_failed;		 /* of the image served */
 	struct msg msgs[MESH_MAX_NODES]; /* one per shard */
-	struct list waits;		 /* struct ctl_wait, in order of epoch */
+	bool *undeleted; /* of the image sent: by shard, by index of image->gone; NULL: none gone */
+	struct list waits; /* struct ctl_wait, in order of epoch */
 };
 
 struct ctl {

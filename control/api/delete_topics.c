@@ -170,7 +170,7 @@ static void run(struct ctl *c, struct pending *p)
 	}
 	for (int32_t i = 0; i < n; i++)
 		if (!k->resp.topics[i].error_code)
-			refuse(&k->resp.topics[i], KE_UNKNOWN_SERVER_ERROR,
+			refuse(&k->resp.topics[i], KE_KAFKA_STORAGE_ERROR,
 				"The broker could not store the change; see its log.");
 	pending_finish(c, p, false);
 }

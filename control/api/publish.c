@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -22,6 +23,7 @@ void publish_init(struct ctl *c)
 
 void publish_fini(struct ctl *c)
 {
+	free(c->publish.undeleted);
 	image_free(c->publish.sent);
 	image_free(c->publish.served);
 	c->publish.sent = c->publish.served = NULL;
@@ -39,6 +41,7 @@ static void count_topics(struct ctl *c)
 		partitions += (uint64_t)c->state.topics.v[i]->partition_count;
 	metric_set(&c->metrics.topics, c->state.topics.count);
 	metric_set(&c->metrics.topic_partitions, partitions);
+	metric_set(&c->metrics.topics_deleting, c->state.topics.gone_count);
 }
 
 void publish_changed(struct ctl *c)
@@ -62,16 +65,60 @@ void publish_kick(struct ctl *c)
 		.shards = ctl_shards(c),
 		.workers = c->workers,
 	};
-	p->sent = meta_image_build(&c->state.topics, &args);
-	if (!p->sent)
+	struct image *im = meta_image_build(&c->state.topics, &args);
+	if (im && im->gone_count > 0)
+		p->undeleted = calloc((size_t)im->gone_count * ctl_shards(c), sizeof(bool));
+	if (!im || (im->gone_count > 0 && !p->undeleted)) {
+		image_free(im);
 		return; /* no memory: tried again in the next turn */
+	}
+	p->sent = im;
 	p->sent_epoch = p->epoch;
 	p->failed = 0;
 	p->acks_left = ctl_shards(c);
 	for (uint16_t i = 0; i < ctl_shards(c); i++) {
-		p->msgs[i] = (struct msg){.kind = MSG_IMAGE, .image = {.image = p->sent}};
+		p->msgs[i] = (struct msg){.kind = MSG_IMAGE, .image = {.image = im}};
+		if (p->undeleted)
+			p->msgs[i].image.undeleted = p->undeleted + (size_t)i * im->gone_count;
 		mesh_ask(&c->port, i, &p->msgs[i]);
 	}
+}
+
+/* Whether every shard has deleted its logs of the topic that is image->gone[i]. */
+static bool is_deleted(const struct ctl *c, const struct image *im, uint32_t i)
+{
+	for (uint16_t shard = 0; shard < ctl_shards(c); shard++)
+		if (c->publish.undeleted[(size_t)shard * im->gone_count + i])
+			return false;
+	return true;
+}
+
+/*
+ * Drops the tombstones of topics that have left nothing behind. Should this not be stored, the next
+ * start finds nothing to delete for them.
+ */
+static void bury(struct ctl *c, const struct image *im)
+{
+	char err[CONFIG_ERR_MAX] = "the stored version is another one";
+	uint32_t forgotten = 0;
+	for (uint32_t i = 0; i < im->gone_count; i++)
+		if (is_deleted(c, im, i))
+			forgotten += topics_forget(&c->state.topics, &im->gone[i].id);
+		else
+			log_error("control",
+				"topic %.*s is deleted, but not all of its logs: tried again later",
+				im->gone[i].name.len, im->gone[i].name.p);
+	free(c->publish.undeleted);
+	c->publish.undeleted = NULL;
+	if (forgotten == 0)
+		return;
+	count_topics(c);
+	if (meta_update(c->meta, c->meta_version, &c->state, err, sizeof(err)) == META_OK) {
+		c->meta_version++;
+		return;
+	}
+	metric_add(&c->metrics.meta_failures_total, 1);
+	log_warn("meta", "that the logs of deleted topics are gone was not stored: %s", err);
 }
 
 static void tell_waits(struct ctl *c)
@@ -108,8 +155,7 @@ void publish_ack(struct ctl *c, struct msg *m)
 	p->served_epoch = p->sent_epoch;
 	p->served_failed = p->failed;
 	metric_add(&c->metrics.images_total, 1);
-	if (p->served_epoch == p->epoch)
-		topics_reclaim(&c->state.topics);
+	bury(c, p->served);
 	if (p->failed > 0)
 		log_error("control", "%u partition(s) could not be opened and are offline",
 			p->failed);
@@ -204,7 +250,7 @@ int16_t ctl_change_commit(struct ctl *c)
 		log_error("meta", "a change of the topics was not stored: %s", err);
 		metric_add(&c->metrics.meta_failures_total, 1);
 		ctl_change_drop(c);
-		return KE_UNKNOWN_SERVER_ERROR;
+		return KE_KAFKA_STORAGE_ERROR;
 	}
 	topics_fini(&c->state.topics);
 	c->state.topics = c->draft;

@@ -22,22 +22,22 @@ static void fill_partitions(
 	}
 }
 
-struct image *meta_image_build(const struct topics *topics, const struct meta_image_args *args)
+static size_t count_partitions(struct topic *const *v, uint32_t count)
 {
-	CHECK(args->shards > 0 && args->workers > 0);
-	struct image *im = NULL;
 	size_t partitions = 0;
-	for (uint32_t i = 0; i < topics->count; i++)
-		partitions += (size_t)topics->v[i]->partition_count;
-	struct image_topic *t = calloc(topics->count + 1, sizeof(*t));
-	struct image_partition *p = calloc(partitions + 1, sizeof(*p));
-	if (!t || !p)
-		goto out;
-	struct image_partition *at = p;
-	for (uint32_t i = 0; i < topics->count; i++) {
-		const struct topic *topic = topics->v[i];
+	for (uint32_t i = 0; i < count; i++)
+		partitions += (size_t)v[i]->partition_count;
+	return partitions;
+}
+
+/* Their partitions go to `at`; returns the end of them. */
+static struct image_partition *fill_topics(struct topic *const *v, uint32_t count,
+	const struct meta_image_args *args, struct image_topic *out, struct image_partition *at)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct topic *topic = v[i];
 		fill_partitions(topic, args, at);
-		t[i] = (struct image_topic){
+		out[i] = (struct image_topic){
 			.name = kstr_of(topic->name),
 			.id = topic->id,
 			.internal = topic->internal,
@@ -47,6 +47,22 @@ struct image *meta_image_build(const struct topics *topics, const struct meta_im
 		};
 		at += topic->partition_count;
 	}
+	return at;
+}
+
+struct image *meta_image_build(const struct topics *topics, const struct meta_image_args *args)
+{
+	CHECK(args->shards > 0 && args->workers > 0);
+	struct image *im = NULL;
+	size_t partitions = count_partitions(topics->v, topics->count) +
+			    count_partitions(topics->gone, topics->gone_count);
+	struct image_topic *t = calloc((size_t)topics->count + topics->gone_count + 1, sizeof(*t));
+	struct image_partition *p = calloc(partitions + 1, sizeof(*p));
+	if (!t || !p)
+		goto out;
+	struct image_topic *gone = t + topics->count;
+	struct image_partition *at = fill_topics(topics->v, topics->count, args, t, p);
+	fill_topics(topics->gone, topics->gone_count, args, gone, at);
 	const char *rack = args->cfg->broker_rack;
 	struct image_broker broker = {
 		.node_id = args->cfg->node_id,
@@ -63,6 +79,8 @@ struct image *meta_image_build(const struct topics *topics, const struct meta_im
 		.broker_count = 1,
 		.topics = t,
 		.topic_count = topics->count,
+		.gone = gone,
+		.gone_count = topics->gone_count,
 	};
 	im = image_build(&src);
 out:

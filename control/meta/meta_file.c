@@ -184,11 +184,15 @@ enum meta_result meta_update(struct meta *m, uint64_t expected, const struct met
 			strerror(errno));
 		return META_FAILED;
 	}
-	if (renameat(m->dir_fd, FILE_NAME ".tmp", m->dir_fd, FILE_NAME) < 0 ||
-		fsync(m->dir_fd) < 0) {
-		m->broken = true;
+	if (renameat(m->dir_fd, FILE_NAME ".tmp", m->dir_fd, FILE_NAME) < 0) {
 		snprintf(err, err_size, "cannot put %s/" FILE_NAME " in its place: %s", m->dir,
 			strerror(errno));
+		unlinkat(m->dir_fd, FILE_NAME ".tmp", 0);
+		return META_FAILED;
+	}
+	if (fsync(m->dir_fd) < 0) {
+		m->broken = true;
+		snprintf(err, err_size, "cannot flush %s: %s", m->dir, strerror(errno));
 		return META_FAILED;
 	}
 	m->version = expected + 1;

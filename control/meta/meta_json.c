@@ -56,17 +56,26 @@ static bool uuid_parse(const char *text, struct uuid *id)
 
 /* ---- encode ---- */
 
+static json_t *encode_ids(const struct topic *t)
+{
+	json_t *ids = json_array();
+	for (int32_t i = 0; i < t->partition_count; i++) {
+		if (json_array_append_new(ids, json_integer(t->part_ids[i])) < 0) {
+			json_decref(ids);
+			return NULL;
+		}
+	}
+	return ids;
+}
+
 static json_t *encode_topic(const struct topic *t)
 {
 	char id[33];
 	uuid_text(&t->id, id);
-	json_t *settings = json_object(), *ids = json_array();
+	json_t *settings = json_object(), *ids = encode_ids(t);
 	for (uint32_t i = 0; i < t->setting_count; i++)
 		if (json_object_set_new(settings, t->settings[i].desc->name,
 			    json_string(t->settings[i].value)) < 0)
-			goto fail;
-	for (int32_t i = 0; i < t->partition_count; i++)
-		if (json_array_append_new(ids, json_integer(t->part_ids[i])) < 0)
 			goto fail;
 	return json_pack("{s:s, s:s, s:b, s:o, s:o}", "name", t->name, "id", id, "internal",
 		(int)t->internal, "part_ids", ids, "settings", settings);
@@ -76,16 +85,34 @@ fail:
 	return NULL;
 }
 
-static json_t *encode_state(const struct meta_state *state)
+/* What deleting the logs of a deleted topic takes. */
+static json_t *encode_gone(const struct topic *t)
 {
-	json_t *topics = json_array();
-	for (uint32_t i = 0; i < state->topics.count; i++) {
-		if (json_array_append_new(topics, encode_topic(state->topics.v[i])) < 0) {
-			json_decref(topics);
+	char id[33];
+	uuid_text(&t->id, id);
+	return json_pack("{s:s, s:s, s:o}", "name", t->name, "id", id, "part_ids", encode_ids(t));
+}
+
+/* NULL: no memory. */
+static json_t *encode_all(
+	struct topic *const *v, uint32_t count, json_t *(*encode)(const struct topic *t))
+{
+	json_t *all = json_array();
+	for (uint32_t i = 0; i < count; i++) {
+		if (json_array_append_new(all, encode(v[i])) < 0) {
+			json_decref(all);
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:o}", "cluster_id", state->cluster_id, "topics", topics);
+	return all;
+}
+
+static json_t *encode_state(const struct meta_state *state)
+{
+	const struct topics *t = &state->topics;
+	return json_pack("{s:s, s:o, s:o}", "cluster_id", state->cluster_id, "topics",
+		encode_all(t->v, t->count, encode_topic), "gone",
+		encode_all(t->gone, t->gone_count, encode_gone));
 }
 
 /* Checksum of doc, which must not hold one. -1: no memory. */
@@ -151,19 +178,23 @@ static int decode_ids(json_t *ids, uint32_t *out)
 	return 0;
 }
 
-static int decode_topic(json_t *doc, struct topics *topics, char *err, size_t size)
+/* A tombstone is a topic without settings. */
+static int decode_topic(json_t *doc, struct topics *topics, bool gone, char *err, size_t size)
 {
 	const char *name, *id;
-	int internal;
-	json_t *ids, *settings;
+	int internal = 0;
+	json_t *ids, *settings = NULL;
 	struct topic_stored s = {0};
 	uint32_t *part_ids = NULL;
 	struct topic_setting_arg *args = NULL;
 	int r = -1;
-	if (json_unpack(doc, "{s:s, s:s, s:b, s:o, s:o}", "name", &name, "id", &id, "internal",
-		    &internal, "part_ids", &ids, "settings", &settings) < 0 ||
-		!uuid_parse(id, &s.id) || !json_is_array(ids) || !json_is_object(settings) ||
-		json_array_size(ids) > INT32_MAX) {
+	bool there = json_unpack(doc, "{s:s, s:s, s:o}", "name", &name, "id", &id, "part_ids",
+			     &ids) == 0;
+	if (there && !gone)
+		there = json_unpack(doc, "{s:b, s:o}", "internal", &internal, "settings",
+				&settings) == 0;
+	if (!there || !uuid_parse(id, &s.id) || !json_is_array(ids) ||
+		!(gone || json_is_object(settings)) || json_array_size(ids) > INT32_MAX) {
 		snprintf(err, size, "a topic lacks a field");
 		return -1;
 	}
@@ -183,7 +214,7 @@ static int decode_topic(json_t *doc, struct topics *topics, char *err, size_t si
 	s.partition_count = (int32_t)json_array_size(ids);
 	s.part_ids = part_ids;
 	s.settings = args;
-	r = topics_restore(topics, &s, err, size);
+	r = (gone ? topics_restore_gone : topics_restore)(topics, &s, err, size);
 out:
 	free(part_ids);
 	free(args);
@@ -193,17 +224,23 @@ out:
 static int decode_state(json_t *doc, struct meta_state *state, char *err, size_t size)
 {
 	const char *cluster_id;
-	json_t *topics, *t;
+	json_t *topics, *t, *gone = json_object_get(doc, "gone");
 	size_t i;
 	if (json_unpack(doc, "{s:s, s:o}", "cluster_id", &cluster_id, "topics", &topics) < 0 ||
-		!json_is_array(topics) || strlen(cluster_id) > META_CLUSTER_ID_LEN) {
+		!json_is_array(topics) || (gone && !json_is_array(gone)) ||
+		strlen(cluster_id) > META_CLUSTER_ID_LEN) {
 		snprintf(err, size, "the state lacks a field");
 		return -1;
 	}
 	snprintf(state->cluster_id, sizeof(state->cluster_id), "%s", cluster_id);
 	json_array_foreach(topics, i, t)
 	{
-		if (decode_topic(t, &state->topics, err, size) < 0)
+		if (decode_topic(t, &state->topics, false, err, size) < 0)
+			return -1;
+	}
+	json_array_foreach(gone, i, t)
+	{
+		if (decode_topic(t, &state->topics, true, err, size) < 0)
 			return -1;
 	}
 	return 0;

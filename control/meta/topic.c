@@ -30,7 +30,10 @@ void topics_fini(struct topics *t)
 {
 	for (uint32_t i = 0; i < t->count; i++)
 		topic_unref(t->v[i]);
+	for (uint32_t i = 0; i < t->gone_count; i++)
+		topic_unref(t->gone[i]);
 	free(t->v);
+	free(t->gone);
 	free(t->id_state);
 	topics_init(t);
 }
@@ -39,9 +42,11 @@ int topics_clone(struct topics *dst, const struct topics *src)
 {
 	struct topics c = *src;
 	c.v = malloc((c.size + 1) * sizeof(struct topic *));
+	c.gone = malloc((c.gone_size + 1) * sizeof(struct topic *));
 	c.id_state = malloc(c.id_size + 1);
-	if (!c.v || !c.id_state) {
+	if (!c.v || !c.gone || !c.id_state) {
 		free(c.v);
+		free(c.gone);
 		free(c.id_state);
 		return -1;
 	}
@@ -49,6 +54,10 @@ int topics_clone(struct topics *dst, const struct topics *src)
 		memcpy(c.v, src->v, c.count * sizeof(struct topic *));
 	if (c.id_size)
 		memcpy(c.id_state, src->id_state, c.id_size);
+	if (c.gone_count)
+		memcpy(c.gone, src->gone, c.gone_count * sizeof(struct topic *));
+	for (uint32_t i = 0; i < c.gone_count; i++)
+		c.gone[i]->refs++;
 	for (uint32_t i = 0; i < c.count; i++)
 		c.v[i]->refs++;
 	*dst = c;
@@ -140,19 +149,16 @@ static int ids_allocate(struct topics *t, uint32_t n, uint32_t *out)
 	return 0;
 }
 
-void topics_reclaim(struct topics *t)
+static void ids_free(struct topics *t, const struct topic *topic)
 {
-	uint32_t limit = 0;
-	for (uint32_t i = 0; i < t->id_limit; i++) {
-		if (t->id_state[i] == TOPIC_ID_GONE)
-			t->id_state[i] = TOPIC_ID_FREE;
-		if (t->id_state[i] == TOPIC_ID_FREE)
-			t->id_hint = min_of(t->id_hint, i);
-		else
-			limit = i + 1;
+	for (int32_t i = 0; i < topic->partition_count; i++) {
+		uint32_t id = topic->part_ids[i];
+		CHECK(t->id_state[id] == TOPIC_ID_GONE);
+		t->id_state[id] = TOPIC_ID_FREE;
+		t->id_hint = min_of(t->id_hint, id);
 	}
-	t->id_limit = limit;
-	t->id_hint = min_of(t->id_hint, limit);
+	while (t->id_limit > 0 && t->id_state[t->id_limit - 1] == TOPIC_ID_FREE)
+		t->id_limit--;
 }
 
 /* ---- changes ---- */
@@ -201,17 +207,27 @@ static struct topic *topic_new(struct kstr name, const struct uuid *id, bool int
 }
 
 /* Room for one more. */
+static int array_reserve(struct topic ***v, uint32_t *size, uint32_t count)
+{
+	if (count < *size)
+		return 0;
+	uint32_t want = max_of(*size * 2, 16u);
+	struct topic **grown = realloc(*v, (want + 1) * sizeof(*grown));
+	if (!grown)
+		return -1;
+	*v = grown;
+	*size = want;
+	return 0;
+}
+
 static int table_reserve(struct topics *t)
 {
-	if (t->count < t->size)
-		return 0;
-	uint32_t size = max_of(t->size * 2, 16u);
-	struct topic **v = realloc(t->v, (size + 1) * sizeof(*v));
-	if (!v)
-		return -1;
-	t->v = v;
-	t->size = size;
-	return 0;
+	return array_reserve(&t->v, &t->size, t->count);
+}
+
+static int gone_reserve(struct topics *t)
+{
+	return array_reserve(&t->gone, &t->gone_size, t->gone_count);
 }
 
 static void table_insert(struct topics *t, struct topic *topic)
@@ -250,6 +266,8 @@ int16_t topics_delete(struct topics *t, struct kstr name)
 	uint32_t at = name.len > 0 ? position(t, name, &found) : 0;
 	if (!found)
 		return KE_UNKNOWN_TOPIC_OR_PARTITION;
+	if (gone_reserve(t) < 0)
+		return KE_UNKNOWN_SERVER_ERROR;
 	struct topic *topic = t->v[at];
 	for (int32_t i = 0; i < topic->partition_count; i++) {
 		CHECK(t->id_state[topic->part_ids[i]] == TOPIC_ID_USED);
@@ -257,29 +275,53 @@ int16_t topics_delete(struct topics *t, struct kstr name)
 	}
 	t->count--;
 	memmove(&t->v[at], &t->v[at + 1], (t->count - at) * sizeof(*t->v));
-	topic_unref(topic);
+	t->gone[t->gone_count++] = topic;
 	return KE_NONE;
 }
 
-/* What is wrong with a stored topic, part ids aside; NULL: nothing. */
-static const char *stored_fault(
-	const struct topics *t, const struct topic_stored *s, char *text, size_t size)
+bool topics_forget(struct topics *t, const struct uuid *id)
+{
+	uint32_t at = 0;
+	while (at < t->gone_count && !uuid_equal(&t->gone[at]->id, id))
+		at++;
+	if (at == t->gone_count)
+		return false;
+	struct topic *topic = t->gone[at];
+	t->gone_count--;
+	memmove(&t->gone[at], &t->gone[at + 1], (t->gone_count - at) * sizeof(*t->gone));
+	ids_free(t, topic);
+	topic_unref(topic);
+	return true;
+}
+
+/* What is wrong with a stored topic or tombstone, part ids aside; NULL: nothing. */
+static const char *identity_fault(const struct topic_stored *s)
 {
 	if (!topic_name_valid(s->name))
 		return "its name is invalid";
-	if (topics_find(t, s->name))
-		return "it is there twice";
 	if (uuid_is_zero(&s->id))
 		return "it has no id";
 	if (s->partition_count <= 0)
 		return "it has no partitions";
+	return NULL;
+}
+
+static const char *stored_fault(
+	const struct topics *t, const struct topic_stored *s, char *text, size_t size)
+{
+	const char *fault = identity_fault(s);
+	if (fault)
+		return fault;
+	if (topics_find(t, s->name))
+		return "it is there twice";
 	for (int32_t i = 0; i < s->setting_count; i++)
 		if (topic_setting_check(&s->settings[i], NULL, text, size) < 0)
 			return text;
 	return NULL;
 }
 
-static const char *restore_ids(struct topics *t, struct topic *topic, const uint32_t *ids)
+static const char *restore_ids(
+	struct topics *t, struct topic *topic, const uint32_t *ids, enum topic_part_id state)
 {
 	for (int32_t i = 0; i < topic->partition_count; i++) {
 		uint32_t id = ids[i];
@@ -290,9 +332,39 @@ static const char *restore_ids(struct topics *t, struct topic *topic, const uint
 		if (t->id_state[id] != TOPIC_ID_FREE)
 			return "a part id is that of another partition";
 		id_take(t, id);
+		t->id_state[id] = (uint8_t)state;
 		topic->part_ids[i] = id;
 	}
 	return NULL;
+}
+
+/* -1 and the sentence about s. */
+static int restore_failed(
+	const struct topic_stored *s, const char *what, const char *fault, char *err, size_t size)
+{
+	snprintf(err, size, "%s '%.*s': %s", what,
+		(int)min_of(max_of(s->name.len, 0), IMAGE_TOPIC_NAME_MAX),
+		s->name.p ? s->name.p : "", fault);
+	return -1;
+}
+
+int topics_restore_gone(struct topics *t, const struct topic_stored *s, char *err, size_t err_size)
+{
+	struct topic *topic = NULL;
+	const char *fault = identity_fault(s);
+	if (!fault) {
+		topic = topic_new(s->name, &s->id, false, s->partition_count, NULL, 0);
+		fault = !topic || gone_reserve(t) < 0
+				? "memory is short"
+				: restore_ids(t, topic, s->part_ids, TOPIC_ID_GONE);
+	}
+	if (!fault) {
+		t->gone[t->gone_count++] = topic;
+		return 0;
+	}
+	if (topic)
+		topic_unref(topic);
+	return restore_failed(s, "deleted topic", fault, err, err_size);
 }
 
 int topics_restore(struct topics *t, const struct topic_stored *s, char *err, size_t err_size)
@@ -306,7 +378,7 @@ int topics_restore(struct topics *t, const struct topic_stored *s, char *err, si
 		if (!topic || table_reserve(t) < 0)
 			fault = "memory is short";
 		else
-			fault = restore_ids(t, topic, s->part_ids);
+			fault = restore_ids(t, topic, s->part_ids, TOPIC_ID_USED);
 	}
 	if (!fault) {
 		table_insert(t, topic);
@@ -314,8 +386,5 @@ int topics_restore(struct topics *t, const struct topic_stored *s, char *err, si
 	}
 	if (topic)
 		topic_unref(topic);
-	snprintf(err, err_size, "topic '%.*s': %s",
-		(int)min_of(max_of(s->name.len, 0), IMAGE_TOPIC_NAME_MAX),
-		s->name.p ? s->name.p : "", fault);
-	return -1;
+	return restore_failed(s, "topic", fault, err, err_size);
 }

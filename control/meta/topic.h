@@ -67,14 +67,17 @@ struct topic {
 enum topic_part_id {
 	TOPIC_ID_FREE,
 	TOPIC_ID_USED,
-	TOPIC_ID_GONE, /* of a deleted topic; shards may still know it */
+	TOPIC_ID_GONE, /* of a deleted topic whose logs may still be there */
 };
 
 struct topics {
 	uint32_t count;
 	uint32_t size;
-	struct topic **v;  /* in order of name */
-	uint8_t *id_state; /* enum topic_part_id, by part id */
+	struct topic **v; /* in order of name */
+	uint32_t gone_count;
+	uint32_t gone_size;
+	struct topic **gone; /* deleted; their logs may still be there. In order of deletion */
+	uint8_t *id_state;   /* enum topic_part_id, by part id */
 	uint32_t id_size;
 	uint32_t id_limit; /* above every id that is not free */
 	uint32_t id_hint;  /* below it none is free */
@@ -128,13 +131,15 @@ int16_t topics_create(struct topics *t, const struct config *cfg, const struct t
 	char *err, size_t err_size);
 /* Partitions that the topic would get. */
 int32_t topic_spec_partitions(const struct topic_spec *spec, const struct config *cfg);
-/* Takes the topic out: KE_NONE or UNKNOWN_TOPIC_OR_PARTITION. Its part ids stay taken. */
-int16_t topics_delete(struct topics *t, struct kstr name);
 /*
- * Part ids of deleted topics are free again. Only when every shard serves an image built after the
- * last topics_delete.
+ * Takes the topic out; its name is free. KE_NONE, UNKNOWN_TOPIC_OR_PARTITION or (memory is short)
+ * UNKNOWN_SERVER_ERROR. A tombstone in `gone` remembers that its logs are to be deleted, and keeps
+ * its part ids taken, until topics_forget.
  */
-void topics_reclaim(struct topics *t);
+int16_t topics_delete(struct topics *t, struct kstr name);
+/* Every log of the deleted topic is gone: its tombstone goes, its part ids are free again. False:
+ * there is no such tombstone. */
+bool topics_forget(struct topics *t, const struct uuid *id);
 /* For loading: a topic with its part ids and settings as they were; borrows. */
 struct topic_stored {
 	struct kstr name;
@@ -151,6 +156,10 @@ struct topic_stored {
  * topics_fini.
  */
 int topics_restore(struct topics *t, const struct topic_stored *stored, char *err, size_t err_size);
+/* The same for a tombstone; settings do not count, and its name may be there any number of times.
+ */
+int topics_restore_gone(
+	struct topics *t, const struct topic_stored *stored, char *err, size_t err_size);
 /* Whether the broker keeps the name for itself. */
 bool topic_name_reserved(struct kstr name);
 

@@ -36,6 +36,8 @@ static bool versions_fill(struct api_req *r, struct versions_state *st)
 	if (!st->resp.api_keys)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
+		if (all[i].advertised_max < all[i].advertised_min)
+			continue;
 		if (st->resp.error_code == KE_UNSUPPORTED_VERSION && all[i].key != KP_API_VERSIONS)
 			continue;
 		st->resp.api_keys[st->resp.n_api_keys++] =

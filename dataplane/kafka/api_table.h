@@ -23,6 +23,7 @@
 	X(API_VERSIONS, 18)                                                                        \
 	X(CREATE_TOPICS, 19)                                                                       \
 	X(DELETE_TOPICS, 20)                                                                       \
+	X(DELETE_RECORDS, 21)                                                                      \
 	X(DESCRIBE_CLUSTER, 60)
 
 enum kp_api_key {
@@ -44,7 +45,7 @@ struct kp_api {
 	int16_t key;
 	const char *name;	/* as in Kafka: "ListOffsets" */
 	int16_t advertised_min; /* in the ApiVersions answer */
-	int16_t advertised_max;
+	int16_t advertised_max; /* less than the minimum: not advertised at all */
 	/*
 	 * Accepted on the wire. Differs from what is advertised for Produce only: librdkafka up
 	 * to 2.8 turns compression off unless version 0 is advertised (KAFKA-18659), and no client

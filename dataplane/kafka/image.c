@@ -39,10 +39,23 @@ static size_t str_size(struct kstr s)
 
 /* Where the parts lie in the one allocation. */
 struct layout {
-	size_t brokers, topics, partitions, by_name, by_id, strings, total;
+	size_t brokers, topics, gone, partitions, by_name, by_id, strings, total;
 	uint32_t hash_size;
-	uint32_t partition_count;
+	uint32_t partition_count; /* of topics */
+	uint32_t gone_partition_count;
 };
+
+/* Bytes of the topics' names; their partitions are added up in *partitions. */
+static size_t measure_topics(const struct image_topic *t, uint32_t count, uint32_t *partitions)
+{
+	size_t strings = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		CHECK(t[i].partition_count >= 0 && t[i].name.len > 0);
+		strings += str_size(t[i].name);
+		*partitions += (uint32_t)t[i].partition_count;
+	}
+	return strings;
+}
 
 static struct layout layout_of(const struct image_source *src)
 {
@@ -52,18 +65,18 @@ static struct layout layout_of(const struct image_source *src)
 	size_t strings = str_size(src->cluster_id);
 	for (uint32_t i = 0; i < src->broker_count; i++)
 		strings += str_size(src->brokers[i].host) + str_size(src->brokers[i].rack);
-	for (uint32_t i = 0; i < src->topic_count; i++) {
-		CHECK(src->topics[i].partition_count >= 0 && src->topics[i].name.len > 0);
-		strings += str_size(src->topics[i].name);
-		l.partition_count += (uint32_t)src->topics[i].partition_count;
-	}
+	strings += measure_topics(src->topics, src->topic_count, &l.partition_count);
+	strings += measure_topics(src->gone, src->gone_count, &l.gone_partition_count);
 	size_t at = align_up(sizeof(struct image), 16);
 	l.brokers = at;
 	at = align_up(at + src->broker_count * sizeof(struct image_broker), 16);
 	l.topics = at;
 	at = align_up(at + src->topic_count * sizeof(struct image_topic), 16);
+	l.gone = at;
+	at = align_up(at + src->gone_count * sizeof(struct image_topic), 16);
 	l.partitions = at;
-	at = align_up(at + l.partition_count * sizeof(struct image_partition), 16);
+	size_t partitions = (size_t)l.partition_count + l.gone_partition_count;
+	at = align_up(at + partitions * sizeof(struct image_partition), 16);
 	l.by_name = at;
 	at += l.hash_size * sizeof(uint32_t);
 	l.by_id = at;
@@ -104,10 +117,23 @@ static void hash_add(uint32_t *table, uint32_t mask, uint32_t hash, uint32_t ind
 	table[slot] = index + 1;
 }
 
+/* Copies the partitions and the name of t behind each other; returns the end of the partitions. */
+static struct image_partition *copy_inside(
+	struct image_topic *t, struct image_partition *parts, char **strings)
+{
+	size_t n = (size_t)t->partition_count;
+	if (n)
+		memcpy(parts, t->partitions, n * sizeof(*parts));
+	t->partitions = parts;
+	t->name = copy_str(strings, t->name);
+	return parts + n;
+}
+
 static void copy_topics(
 	struct image *im, const struct image_source *src, const struct layout *l, char **strings)
 {
 	struct image_topic *topics = (void *)((char *)im + l->topics);
+	struct image_topic *gone = (void *)((char *)im + l->gone);
 	struct image_partition *parts = (void *)((char *)im + l->partitions);
 	for (uint32_t i = 0; i < src->topic_count; i++)
 		topics[i] = src->topics[i];
@@ -115,18 +141,19 @@ static void copy_topics(
 		qsort(topics, src->topic_count, sizeof(*topics), topic_order);
 	for (uint32_t i = 0; i < src->topic_count; i++) {
 		struct image_topic *t = &topics[i];
-		size_t n = (size_t)t->partition_count;
-		if (n)
-			memcpy(parts, t->partitions, n * sizeof(*parts));
-		for (size_t k = 0; k < n; k++)
-			im->part_id_limit = max_of(im->part_id_limit, parts[k].part_id + 1);
-		t->partitions = parts;
-		parts += n;
-		t->name = copy_str(strings, t->name);
+		parts = copy_inside(t, parts, strings);
+		for (int32_t k = 0; k < t->partition_count; k++)
+			im->part_id_limit = max_of(im->part_id_limit, t->partitions[k].part_id + 1);
 		CHECK(i == 0 || name_order(topics[i - 1].name, t->name) < 0); /* unique */
+	}
+	for (uint32_t i = 0; i < src->gone_count; i++) {
+		gone[i] = src->gone[i];
+		parts = copy_inside(&gone[i], parts, strings);
 	}
 	im->topics = topics;
 	im->topic_count = src->topic_count;
+	im->gone = gone;
+	im->gone_count = src->gone_count;
 }
 
 static void index_topics(struct image *im, const struct layout *l)

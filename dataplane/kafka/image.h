@@ -76,6 +76,9 @@ struct image {
 	uint32_t part_id_limit;	  /* above every part_id */
 	const struct image_broker *brokers;
 	const struct image_topic *topics; /* in order of name (bytes) */
+	/* Deleted topics whose logs may still be there: not served, and not found by name or id. */
+	uint32_t gone_count;
+	const struct image_topic *gone;
 	uint32_t hash_mask;
 	const uint32_t *by_name; /* open addressing: 1 + index of topic, 0 empty */
 	const uint32_t *by_id;
@@ -91,6 +94,8 @@ struct image_source {
 	uint32_t broker_count;
 	const struct image_topic *topics; /* in any order; names unique */
 	uint32_t topic_count;
+	const struct image_topic *gone; /* in any order; a name may be there more than once */
+	uint32_t gone_count;
 };
 
 /* Kafka's defaults. */

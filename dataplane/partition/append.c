@@ -19,12 +19,14 @@
 
 /* A run does not grow beyond this; the next batch begins another one. */
 #define RUN_MAX_BYTES (16u << 20)
+#define DISK_FULL "the disk is full"
 
 /* Where a batch will go. */
 struct place {
 	bool roll;	 /* to a new segment */
 	uint32_t at;	 /* offset in the tail block; 0: begins a block */
 	uint32_t blocks; /* new blocks needed */
+	bool room;	 /* there are as many */
 	struct st_req *run;
 	bool run_is_new;
 };
@@ -38,16 +40,20 @@ static bool wants_roll(const struct part *p, uint32_t len, int64_t now_ms)
 	return p->segment_ms >= 0 && now_ms - p->segment_ms >= p->config.segment_ms;
 }
 
-/* Asks for the image of the last, partial block, when the batch it is for will find room too. */
-static void tail_load(struct part *p, uint32_t blocks, struct part_out *out)
+/* Asks for the image of the last, partial block, when the batch it is for will find room too. False
+ * when there is no room. */
+static bool tail_load(struct part *p, uint32_t blocks, struct part_out *out)
 {
 	struct part_env *env = p->env;
-	if (list_empty(&env->free_reqs) || !part_env_make_room(env, 1 + blocks))
-		return;
+	if (!part_env_make_room(env, 1 + blocks, out))
+		return false;
+	if (list_empty(&env->free_reqs))
+		return true;
 	struct st_req *r = part_req_get(p, ST_TAIL);
 	p->tail_loading = lblock_get(env->blocks);
 	r->tail.block = p->tail_loading;
 	part_req_send(p, r, out);
+	return true;
 }
 
 void part_tail_stored(struct part *p, struct st_req *r, struct part_out *out)
@@ -69,7 +75,7 @@ void part_tail_stored(struct part *p, struct st_req *r, struct part_out *out)
 	CHECK(p->high_watermark == p->log_end_offset && !p->last);
 	part_cache_push(p, b);
 	p->tail = b;
-	part_cache_allow_evict(p, b);
+	part_cache_durable(p, b);
 }
 
 /* The run that the next batch of len bytes may join. */
@@ -87,6 +93,7 @@ static enum part_step find_place(
 	struct part *p, uint32_t len, int64_t now_ms, struct place *pl, struct part_out *out)
 {
 	struct part_env *env = p->env;
+	pl->room = true;
 	if (p->tail_loading)
 		return PART_STEP_STALLED;
 	pl->roll = wants_roll(p, len, now_ms);
@@ -94,18 +101,17 @@ static enum part_step find_place(
 	uint32_t room = pl->at ? LBLOCK_SIZE - pl->at : 0;
 	pl->blocks = len > room ? (len - room + LBLOCK_SIZE - 1) / LBLOCK_SIZE : 0;
 	if (pl->at > 0 && !p->tail) {
-		tail_load(p, pl->blocks, out);
+		pl->room = tail_load(p, pl->blocks, out);
 		return PART_STEP_STALLED;
 	}
 	pl->run = pl->roll ? NULL : open_run(p, len);
 	pl->run_is_new = !pl->run;
-	if (pl->run_is_new && list_empty(&env->free_reqs))
-		return PART_STEP_STALLED;
 	if (pl->at > 0)
-		part_cache_forbid_evict(p, p->tail);
-	if (!part_env_make_room(env, pl->blocks)) {
+		part_cache_open(p, p->tail);
+	pl->room = part_env_make_room(env, pl->blocks, out);
+	if (!pl->room || (pl->run_is_new && list_empty(&env->free_reqs))) {
 		if (pl->at > 0)
-			part_cache_allow_evict(p, p->tail);
+			part_cache_durable(p, p->tail);
 		return PART_STEP_STALLED;
 	}
 	return PART_STEP_DONE;
@@ -276,12 +282,17 @@ enum part_step part_try_append(
 		part_finish(op, KE_MESSAGE_TOO_LARGE, out);
 		return PART_STEP_DONE;
 	}
-	if (find_place(p, op->append.len, now_ms, &pl, out) == PART_STEP_STALLED)
-		return PART_STEP_STALLED;
+	if (find_place(p, op->append.len, now_ms, &pl, out) == PART_STEP_STALLED) {
+		if (pl.room || !p->env->disk_full)
+			return PART_STEP_STALLED;
+		op->append.error_message = DISK_FULL; /* nobody knows when there will be room */
+		part_finish(op, KE_KAFKA_STORAGE_ERROR, out);
+		return PART_STEP_DONE;
+	}
 	int16_t error = validate(p, op, now_ms, &info);
 	if (error) {
 		if (pl.at > 0)
-			part_cache_allow_evict(p, p->tail);
+			part_cache_durable(p, p->tail);
 		part_finish(op, error, out);
 		return PART_STEP_DONE;
 	}
@@ -301,9 +312,10 @@ static void advance(struct part *p, const struct st_req *r, int64_t now_ms, stru
 	p->durable_segment = r->append.segment;
 	p->durable_pos = r->append.pos + r->append.span.len;
 	p->high_watermark = r->append.last_offset + 1;
+	part_released(p, r->append.released);
 	struct lblock *b = r->append.span.first;
 	for (uint32_t n = lspan_blocks(r->append.span); n > 0; n--, b = b->next)
-		part_cache_allow_evict(p, b);
+		part_cache_durable(p, b);
 	list_for_each_safe (it, &p->appends) {
 		struct part_op *op = list_entry(it, struct part_op, node);
 		if (op->append.last_offset >= p->high_watermark)
@@ -320,7 +332,8 @@ static void advance(struct part *p, const struct st_req *r, int64_t now_ms, stru
 	}
 }
 
-void part_append_rewind(struct part *p, int64_t segment, uint64_t pos, struct part_out *out)
+void part_append_rewind(
+	struct part *p, int64_t segment, uint64_t pos, const char *why, struct part_out *out)
 {
 	CHECK(!p->append_req);
 	struct list *n;
@@ -341,13 +354,14 @@ void part_append_rewind(struct part *p, int64_t segment, uint64_t pos, struct pa
 		p->tail->used = at;
 		if (p->tail->first_batch != LBLOCK_NO_BATCH && p->tail->first_batch >= at)
 			p->tail->first_batch = LBLOCK_NO_BATCH;
-		part_cache_allow_evict(p, p->tail);
+		part_cache_durable(p, p->tail);
 	}
 	p->log_end_offset = p->high_watermark;
 	list_for_each (it, &p->appends) {
 		struct part_op *op = list_entry(it, struct part_op, node);
 		op->append.base_offset = op->append.last_offset = -1;
 		op->append.log_append_time_ms = -1;
+		op->append.error_message = why;
 	}
 	part_finish_all(&p->appends, KE_KAFKA_STORAGE_ERROR, out);
 }
@@ -360,13 +374,14 @@ void part_append_stored(struct part *p, struct st_req *r, int64_t now_ms, struct
 		advance(p, r, now_ms, out);
 	lspan_unref(p->env->blocks, r->append.span);
 	if (r->err != ST_OK) {
-		part_append_rewind(p, r->append.segment, r->append.pos, out);
+		const char *why = r->err == ST_E_NOSPACE ? DISK_FULL : NULL;
+		part_append_rewind(p, r->append.segment, r->append.pos, why, out);
 		if (r->err != ST_E_NOSPACE)
 			part_set_offline(p, out);
 	}
 	part_req_put(p, r);
 	if (p->state == PART_OFFLINE)
-		part_append_rewind(p, p->durable_segment, p->durable_pos, out);
+		part_append_rewind(p, p->durable_segment, p->durable_pos, NULL, out);
 	else
 		send_run(p, out);
 }

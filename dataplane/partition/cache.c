@@ -10,6 +10,10 @@
  * however deep the cache is. A jump or prev below first_seq leads to a block that is gone; it is
  * never followed.
  *
+ * A block that is durable is on the env's list `held` until the storage has released it, then on
+ * `cached`, from where it is evicted (room.c). Along the run come those that are released, then
+ * those that are held, then those that are not durable.
+ *
  * The key of a block is first_offset: the base offset of the first batch that begins in it, or,
  * when none does, of the batch that fills it. Keys never decrease along the run.
  *
@@ -69,7 +73,7 @@ void part_cache_push(struct part *p, struct lblock *b)
 
 static void drop(struct part *p, struct lblock *b)
 {
-	part_cache_forbid_evict(p, b);
+	part_cache_open(p, b);
 	b->owner = NULL;
 	if (p->tail == b)
 		p->tail = NULL;
@@ -96,22 +100,23 @@ void part_cache_clear(struct part *p)
 		part_cache_pop(p);
 }
 
-/* The block after b in the run, which `next` gives within a segment only. */
-static struct lblock *successor(const struct part *p, const struct lblock *b)
+struct lblock *part_cache_after(const struct part *p, const struct lblock *b)
 {
+	if (b->next)
+		return b->next;
 	struct lblock *n = p->last;
 	while (n->seq != b->seq + 1)
 		n = n->jump_seq > b->seq ? n->jump : n->prev;
 	return n;
 }
 
-static void cache_drop_first(struct part *p)
+void part_cache_drop_first(struct part *p)
 {
 	struct lblock *b = p->first;
 	if (b == p->last) {
 		p->first = p->last = NULL;
 	} else {
-		p->first = b->next ? b->next : successor(p, b);
+		p->first = part_cache_after(p, b);
 		p->first_seq = p->first->seq;
 	}
 	drop(p, b);
@@ -135,41 +140,37 @@ bool part_block_is_durable(const struct part *p, const struct lblock *b)
 	       (b->segment == p->durable_segment && b->file_pos + b->used <= p->durable_pos);
 }
 
-void part_cache_allow_evict(struct part *p, struct lblock *b)
+void part_cache_durable(struct part *p, struct lblock *b)
 {
+	struct part_env *env = p->env;
 	if (list_linked(&b->cache_node) || !part_block_is_durable(p, b))
 		return;
-	list_push_back(&p->env->cached, &b->cache_node);
-	p->env->cached_blocks++;
+	if (part_block_is_released(p, b)) {
+		list_push_back(&env->cached, &b->cache_node);
+		env->cached_blocks++;
+		return;
+	}
+	list_push_back(&env->held, &b->cache_node);
+	env->held_blocks++;
+	if (!p->held) {
+		p->held = b;
+		part_holder_update(p);
+	}
 }
 
-void part_cache_forbid_evict(struct part *p, struct lblock *b)
+void part_cache_open(struct part *p, struct lblock *b)
 {
+	struct part_env *env = p->env;
 	if (!list_linked(&b->cache_node))
 		return;
 	list_remove(&b->cache_node);
-	p->env->cached_blocks--;
-}
-
-uint32_t part_env_evict(struct part_env *env, uint32_t n)
-{
-	uint32_t before = env->blocks->free_count;
-	while (env->blocks->free_count - before < n && !list_empty(&env->cached)) {
-		struct lblock *b = list_entry(list_front(&env->cached), struct lblock, cache_node);
-		struct part *p = b->owner;
-		CHECK(p && p->first == b && part_block_is_durable(p, b));
-		cache_drop_first(p);
+	if (!p->held || b->seq < p->held->seq) {
+		env->cached_blocks--;
+		return;
 	}
-	return env->blocks->free_count - before;
-}
-
-bool part_env_make_room(struct part_env *env, uint32_t n)
-{
-	uint32_t free_count = env->blocks->free_count;
-	if (free_count >= n)
-		return true;
-	if (free_count + env->cached_blocks < n)
-		return false; /* would cost others their blocks and gain nothing */
-	part_env_evict(env, n - free_count);
-	return env->blocks->free_count >= n;
+	env->held_blocks--;
+	if (p->held == b) {
+		p->held = NULL; /* only the last block is opened, or taken off from behind */
+		part_holder_update(p);
+	}
 }

@@ -28,6 +28,16 @@ void part_env_init(struct part_env *env, struct lblock_pool *blocks, struct batc
 	*env = (struct part_env){.blocks = blocks, .scratch = scratch};
 	list_init(&env->free_reqs);
 	list_init(&env->cached);
+	list_init(&env->held);
+	list_init(&env->holders);
+	list_init(&env->cold_line);
+	list_init(&env->chunks);
+	list_init(&env->free_chunks);
+	for (uint32_t i = 0; i < PART_CHUNKS; i++) {
+		list_init(&env->chunk_mem[i].node);
+		list_init(&env->chunk_mem[i].part_node);
+		list_push_back(&env->free_chunks, &env->chunk_mem[i].node);
+	}
 }
 
 void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t worker,
@@ -43,7 +53,12 @@ void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t 
 		.segment_ms = -1,
 		.durable_ms = -1,
 		.next_seq = 1,
+		.gaps = config->policy.compact,
 	};
+	list_init(&p->holder);
+	list_init(&p->cold);
+	list_init(&p->in_line);
+	list_init(&p->chunks);
 	list_init(&p->appends);
 	list_init(&p->runs);
 	list_init(&p->stalled);
@@ -54,6 +69,7 @@ void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t 
 void part_configure(struct part *p, const struct part_config *config)
 {
 	p->config = *config;
+	p->gaps |= config->policy.compact;
 }
 
 /* --- for the other files of the room --------------------------------------------------------- */
@@ -119,6 +135,7 @@ struct part_op *part_take_reader(struct part *p, const struct st_req *r)
 void part_start_moved(struct part *p, int64_t offset)
 {
 	p->log_start_offset = max_of(p->log_start_offset, min_of(offset, p->high_watermark));
+	part_cold_trim(p);
 }
 
 void part_set_offline(struct part *p, struct part_out *out)
@@ -129,8 +146,10 @@ void part_set_offline(struct part *p, struct part_out *out)
 	p->stalled_appends = 0;
 	part_finish_all(&p->stalled, KE_KAFKA_STORAGE_ERROR, out);
 	part_finish_all(&p->waits, KE_KAFKA_STORAGE_ERROR, out);
+	part_cold_end(p, KE_KAFKA_STORAGE_ERROR, out);
+	part_holder_update(p);
 	if (!p->append_req)
-		part_append_rewind(p, p->durable_segment, p->durable_pos, out);
+		part_append_rewind(p, p->durable_segment, p->durable_pos, NULL, out);
 }
 
 /* --- calls -------------------------------------------------------------------------------------
@@ -148,6 +167,7 @@ void part_opened(struct part *p, const struct st_req *r, int64_t now_ms, struct 
 	p->high_watermark = p->log_end_offset = r->open.log_end_offset;
 	p->segment = p->durable_segment = r->open.segment;
 	p->segment_pos = p->durable_pos = r->open.segment_pos;
+	p->released = (struct st_pos){p->durable_segment, p->durable_pos};
 	p->segment_ms = p->durable_ms = r->open.segment_pos ? r->open.segment_created_ms : -1;
 	if (p->state != PART_OPENING)
 		return;
@@ -171,7 +191,7 @@ static enum part_step try_op(
 	case PART_APPEND:
 		return part_try_append(p, op, now_ms, out);
 	case PART_FETCH:
-		return part_try_fetch(p, op, out);
+		return part_try_fetch(p, op, now_ms, false, out);
 	case PART_WAIT:
 		return try_wait(p, op, out);
 	case PART_LIST:
@@ -242,6 +262,7 @@ void part_kick(struct part *p, int64_t now_ms, struct part_out *out)
 {
 	bool appends_stuck = false;
 	bool others_stuck = false;
+	part_env_turn(p->env, now_ms, out);
 	if (p->state != PART_LEADER)
 		return;
 	list_for_each_safe (it, &p->stalled) {
@@ -265,12 +286,14 @@ void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_o
 {
 	CHECK(r->user == p && p->reqs_out > 0);
 	p->reqs_out--;
+	if (r->err == ST_E_IO || r->err == ST_E_OFFLINE)
+		part_released_all(p);
 	switch (r->op) {
 	case ST_APPEND:
 		part_append_stored(p, r, now_ms, out);
 		break;
 	case ST_READ:
-		part_read_stored(p, r, out);
+		part_read_stored(p, r, now_ms, out);
 		break;
 	case ST_LOOKUP:
 		part_lookup_stored(p, r, out);
@@ -280,6 +303,9 @@ void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_o
 		break;
 	case ST_TRIM:
 		part_trim_stored(p, r, out);
+		break;
+	case ST_FILL:
+		part_fill_stored(p, r, out);
 		break;
 	case ST_RETAIN:
 	case ST_CLEAN:
@@ -299,11 +325,6 @@ void part_cancel(struct part *p, struct part_op *op, struct part_out *out)
 	part_finish(op, KE_NONE, out);
 }
 
-void part_release(struct part_env *env, struct lspan span)
-{
-	lspan_unref(env->blocks, span);
-}
-
 bool part_close(struct part *p, int16_t error, struct part_out *out)
 {
 	if (p->state != PART_CLOSING)
@@ -312,12 +333,15 @@ bool part_close(struct part *p, int16_t error, struct part_out *out)
 	p->stalled_appends = 0;
 	part_finish_all(&p->stalled, error, out);
 	part_finish_all(&p->waits, error, out);
+	part_cold_end(p, error, out);
+	part_holder_update(p);
 	return p->reqs_out == part_upkeep_out(p) && list_empty(&p->runs) && list_empty(&p->appends);
 }
 
 void part_fini(struct part *p)
 {
 	CHECK(p->reqs_out == 0 && list_empty(&p->reads) && list_empty(&p->appends));
+	part_cold_clear(p);
 	part_cache_clear(p);
 }
 
@@ -337,8 +361,11 @@ static void check_blocks(const struct part *p)
 		CHECK(b->used > 0 && b->used <= LBLOCK_SIZE && b->file_pos % LBLOCK_SIZE == 0);
 		CHECK(b->first_batch == LBLOCK_NO_BATCH || b->first_batch < b->used);
 		CHECK(b->seq >= p->first_seq && b->jump_seq < b->seq);
-		CHECK(!list_linked(&b->cache_node) || part_block_is_durable(p, b));
-		CHECK(list_linked(&b->cache_node) == part_block_is_durable(p, b));
+		bool durable = part_block_is_durable(p, b);
+		CHECK(list_linked(&b->cache_node) == durable);
+		CHECK((durable && !part_block_is_released(p, b)) ==
+			(durable && p->held && b->seq >= p->held->seq));
+		CHECK(durable || !p->held || b->seq > p->held->seq);
 		if (b->jump_seq >= p->first_seq)
 			CHECK(b->jump && b->jump->seq == b->jump_seq);
 		if (after) {
@@ -400,18 +427,78 @@ static void check_appends(struct part *p)
 		(p->segment_pos == 0 && p->segment == p->log_end_offset && p->segment >= segment));
 }
 
+/* Reads that are under way. */
+static uint32_t check_chunks(struct part *p)
+{
+	uint32_t reads = 0;
+	bool ahead = false;
+	list_for_each (it, &p->chunks) {
+		struct part_chunk *ch = list_entry(it, struct part_chunk, part_node);
+		CHECK(ch->part == p && ch->block_count > 0 && list_linked(&ch->node));
+		CHECK(ch->req || lspan_blocks(ch->span) == ch->block_count);
+		CHECK(ch->req || ch->next_offset <= p->high_watermark);
+		CHECK(!ch->req || ch->req->user == p);
+		CHECK(!(ahead && ch->ahead && ch->req));
+		ahead |= ch->ahead && ch->req;
+		reads += ch->req ? 1 : 0;
+	}
+	CHECK(ahead == p->reading_ahead);
+	return reads;
+}
+
+static void check_release(const struct part *p)
+{
+	bool all = p->released.segment == INT64_MAX;
+	CHECK(all || p->released.segment < p->durable_segment ||
+		(p->released.segment == p->durable_segment && p->released.pos <= p->durable_pos));
+	CHECK(!all || p->state == PART_OFFLINE || p->state == PART_CLOSING);
+	CHECK(!all || !p->held);
+	bool holds = p->held && !p->filling && p->state == PART_LEADER;
+	CHECK(list_linked(&p->holder) == holds);
+}
+
+void part_env_check(const struct part_env *cenv)
+{
+	struct part_env *env = (struct part_env *)cenv; /* the lists are walked, not changed */
+	uint64_t cached = 0;
+	uint64_t held = 0;
+	uint32_t cold = 0;
+	uint32_t reads = 0;
+	list_for_each (it, &env->cached) {
+		struct lblock *b = list_entry(it, struct lblock, cache_node);
+		CHECK(part_block_is_released(b->owner, b));
+		cached++;
+	}
+	list_for_each (it, &env->held) {
+		struct lblock *b = list_entry(it, struct lblock, cache_node);
+		CHECK(!part_block_is_released(b->owner, b));
+		held++;
+	}
+	CHECK(cached == env->cached_blocks && held == env->held_blocks);
+	for (uint32_t i = 0; i < env->blocks->count; i++)
+		cold += env->blocks->blocks[i].refs > 0 && env->blocks->blocks[i].owner == env;
+	CHECK(cold == env->cold_blocks);
+	list_for_each (it, &env->chunks) {
+		struct part_chunk *ch = list_entry(it, struct part_chunk, node);
+		CHECK(list_linked(&ch->part_node));
+		reads += ch->req ? 1 : 0;
+	}
+	CHECK(reads == env->cold_reads);
+}
+
 void part_check(const struct part *cp)
 {
 	struct part *p = (struct part *)cp; /* the lists are walked, not changed */
 	CHECK(p->log_start_offset <= p->high_watermark && p->high_watermark <= p->log_end_offset);
 	CHECK(p->durable_segment <= p->segment);
-	uint32_t reads = 0;
+	check_release(p);
+	uint32_t reads = check_chunks(p);
 	uint32_t stalled_appends = 0;
 	list_for_each (it, &p->reads) {
 		struct part_op *op = list_entry(it, struct part_op, node);
 		CHECK(op->active && op->req);
 		CHECK(op->kind == PART_FETCH || op->kind == PART_LIST || op->kind == PART_TRIM);
-		reads++;
+		reads += op->kind != PART_FETCH;
 	}
 	list_for_each (it, &p->waits) {
 		struct part_op *op = list_entry(it, struct part_op, node);
@@ -423,7 +510,8 @@ void part_check(const struct part *cp)
 	CHECK(p->reqs_out ==
 		reads + (p->append_req ? 1 : 0) + (p->tail_loading ? 1 : 0) + part_upkeep_out(p));
 	CHECK(p->append_req || (list_empty(&p->runs) && list_empty(&p->appends)));
-	CHECK(p->state == PART_LEADER || list_empty(&p->waits));
+	CHECK(p->state == PART_LEADER || (list_empty(&p->waits) && list_empty(&p->cold)));
+	CHECK(list_linked(&p->in_line) == !list_empty(&p->cold));
 	CHECK(p->state == PART_LEADER || p->state == PART_OPENING || list_empty(&p->stalled));
 	if (p->state != PART_OPENING) {
 		check_blocks(p);

@@ -34,14 +34,57 @@ struct part_config {
 	struct st_policy policy; /* cleanup.policy and what belongs to it */
 };
 
-/* What the partitions of one shard share. Set up by the shard; no partition owns it. */
+/* One read of the storage: under way, or its blocks, kept for other readers (cold.c). */
+struct part_chunk {
+	struct list node;      /* of env->chunks, oldest first, or of env->free_chunks */
+	struct list part_node; /* of the partition's chunks */
+	struct part *part;
+	struct st_req *req; /* under way; NULL: it is there */
+	struct lblock *blocks;
+	uint32_t block_count;
+	int64_t offset; /* that was asked for */
+	int64_t next_offset;
+	struct lspan span; /* batches of [offset, next_offset) */
+	struct {
+		int64_t offset; /* where the last reader stopped: a batch begins there */
+		struct lspan rest;
+	} mark;
+	bool follow; /* its reader goes on behind it: read ahead */
+	bool ahead;  /* is a read-ahead */
+	bool used;   /* has been given away up to its end */
+};
+
+#define PART_CHUNKS 256u
+
+/*
+ * What the partitions of one shard share. Set up by the shard; no partition owns it.
+ *
+ * The pool's blocks are free, or hold a log's end (not durable: nobody's list; durable but not
+ * released by the storage: held; released: cached), or belong to the share of cold reads.
+ */
 struct part_env {
 	struct lblock_pool *blocks;
-	struct list free_reqs; /* struct st_req.node; the supply of storage requests */
-	struct list
-		cached; /* struct lblock.cache_node: durable blocks, least recently added first */
 	struct batch_scratch *scratch; /* for decompression while validating (kafka/batch.h) */
-	uint64_t cached_blocks;
+	struct list free_reqs;	       /* struct st_req.node; the supply of storage requests */
+	/* struct lblock.cache_node; what has become so first comes first */
+	struct list cached;
+	struct list held;
+	uint64_t cached_blocks, held_blocks;
+	/* struct part.holder: those with held blocks that no ST_FILL is under way for; who has held
+	 * longest comes first */
+	struct list holders;
+	uint32_t fills_out;
+	bool disk_full; /* the last ST_FILL was refused for want of room */
+
+	/* the share of cold reads */
+	uint32_t cold_limit; /* blocks; 0: a quarter of the pool. The shard may set it. */
+	uint32_t cold_blocks;
+	uint32_t cold_reads;	 /* at the storage */
+	uint64_t cold_moves;	 /* counts what may help one that waits */
+	struct list cold_line;	 /* struct part.in_line: whose cold reads wait; served in turn */
+	struct list chunks;	 /* struct part_chunk.node */
+	struct list free_chunks; /* struct part_chunk.node */
+	struct part_chunk chunk_mem[PART_CHUNKS];
 };
 
 enum part_op_kind {
@@ -87,6 +130,8 @@ struct part_op {
 			bool at_least_one; /* return the first batch even when larger than max_bytes
 					    */
 			uint32_t blocks;   /* the core's: that the first batch is known to need */
+			uint64_t moves;	   /* the core's: cold_moves, and when it was seen last */
+			int64_t since_ms;
 			/* results; the span holds references, to be given back by part_release */
 			struct lspan span;
 			int64_t high_watermark;
@@ -174,11 +219,23 @@ struct part {
 	struct st_req *append_req; /* at the storage; NULL: none */
 	struct list runs; /* st_req (append) still gathering, in offset order; one per segment */
 
+	/* The storage needs none of the blocks below it any more (P8 of storage.h). */
+	struct st_pos released;
+	struct lblock *held; /* the first durable block that is not released */
+	struct list holder;
+	bool filling; /* ST_FILL is at the storage */
+
 	struct list stalled; /* part_op that wait for blocks, requests, the tail or the opening */
 	uint32_t stalled_appends; /* how many of them are appends */
 	struct list waits;	  /* part_op PART_WAIT */
 	struct list reads;	  /* part_op at the storage: cold fetches, lookups, trims */
 	uint32_t reqs_out;	  /* st_reqs at the storage */
+
+	struct list cold;    /* part_op, fetches that wait for room to read into */
+	struct list in_line; /* of env->cold_line, while there are such */
+	struct list chunks;  /* struct part_chunk.part_node */
+	bool reading_ahead;
+	bool gaps; /* the log is compacted, or has been: offsets may be missing */
 
 	/* upkeep at the storage, at most one request of each kind; see upkeep.c */
 	bool retaining, cleaning;
@@ -215,7 +272,7 @@ void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_o
 void part_upkeep(
 	struct part *p, const struct st_policy *policy, int64_t now_ms, struct part_out *out);
 /* Retries what is stalled for blocks or requests; after part_release or at each turn under
- * pressure. */
+ * pressure. Serves cold reads that wait, of any partition. */
 void part_kick(struct part *p, int64_t now_ms, struct part_out *out);
 /* Ends a PART_WAIT that is not finished yet: it comes out in out->done, error 0. Harmless
  * otherwise. */
@@ -228,18 +285,31 @@ bool part_close(struct part *p, int16_t error, struct part_out *out);
 /* Drops all blocks; only after part_close returned true and ST_CLOSE or ST_DELETE is answered. */
 void part_fini(struct part *p);
 /*
- * Makes up to n blocks free by evicting durable cached blocks, oldest first. Returns how many
+ * Makes up to n blocks free by evicting cached blocks, oldest first, and then what cold reads have
+ * left. Returns how many
  * became free. A block that a fetch has pinned leaves the cache too, and becomes free by
  * part_release.
  */
 uint32_t part_env_evict(struct part_env *env, uint32_t n);
 /* True while operations are stalled for want of memory: the shard stops reading from its
- * connections. */
+ * connections. Cold reads that wait for their share do not count: see part_env_is_waiting. */
 static inline bool part_is_stalled(const struct part *p)
 {
 	return !list_empty(&p->stalled);
 }
+/*
+ * Serves cold reads that wait, partition by partition in turn, as far as there is room; at each
+ * turn of the shard while part_env_is_waiting. One that has waited for long without anything moving
+ * ends empty (error 0, no bytes): what it waits for may be held by the very request it belongs to.
+ */
+void part_env_turn(struct part_env *env, int64_t now_ms, struct part_out *out);
+static inline bool part_env_is_waiting(const struct part_env *env)
+{
+	return !list_empty(&env->cold_line);
+}
 /* CHECKs the invariants (docs/INVARIANTS.md); in tests and the simulator after every step. */
 void part_check(const struct part *p);
+/* The same for what the partitions share; takes time in proportion to the pool. */
+void part_env_check(const struct part_env *env);
 
 #endif

@@ -34,13 +34,36 @@ enum part_step part_try_append(
 	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
 void part_append_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out);
 void part_tail_stored(struct part *p, struct st_req *r, struct part_out *out);
-/* Takes back everything that is placed and not durable; its operations end with an error. Nothing
- * is at the storage. pos: where the first of it was placed in `segment`. */
-void part_append_rewind(struct part *p, int64_t segment, uint64_t pos, struct part_out *out);
+/* Takes back everything that is placed and not durable; its operations end with an error, and
+ * `why` as its message (static or NULL). Nothing is at the storage. pos: where the first of it was
+ * placed in `segment`. */
+void part_append_rewind(
+	struct part *p, int64_t segment, uint64_t pos, const char *why, struct part_out *out);
 
 /* fetch.c */
-enum part_step part_try_fetch(struct part *p, struct part_op *op, struct part_out *out);
-void part_read_stored(struct part *p, struct st_req *r, struct part_out *out);
+
+/* In its turn: a cold read waits for those that came before it otherwise. */
+enum part_step part_try_fetch(
+	struct part *p, struct part_op *op, int64_t now_ms, bool in_turn, struct part_out *out);
+/* Ends a fetch; the watermarks are filled in. */
+void part_fetch_finish(struct part *p, struct part_op *op, int16_t error, struct part_out *out);
+/* The first bytes of a batch, up to its last offset delta. */
+#define PART_PEEK_SIZE 27u
+
+/* cold.c */
+
+/* A fetch of what is not in memory: from a chunk, or by a read of the storage. */
+enum part_step part_cold_fetch(
+	struct part *p, struct part_op *op, int64_t now_ms, bool in_turn, struct part_out *out);
+void part_read_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out);
+/* Ends all fetches that wait in line. */
+void part_cold_end(struct part *p, int16_t error, struct part_out *out);
+/* Drops all that was read; nothing is under way. */
+void part_cold_clear(struct part *p);
+/* Drops what was read and lies below the log's start. */
+void part_cold_trim(struct part *p);
+/* Drops chunks that nobody holds, oldest first, until n blocks became free. */
+void part_env_drop_chunks(struct part_env *env, uint32_t n);
 
 /* list.c */
 enum part_step part_try_list(struct part *p, struct part_op *op, struct part_out *out);
@@ -68,10 +91,29 @@ void part_cache_clear(struct part *p);
 struct lblock *part_cache_find(const struct part *p, int64_t offset);
 /* True when all of the block's bytes are durable. */
 bool part_block_is_durable(const struct part *p, const struct lblock *b);
-/* The block may be evicted from now on if it is durable; not any more. */
-void part_cache_allow_evict(struct part *p, struct lblock *b);
-void part_cache_forbid_evict(struct part *p, struct lblock *b);
-/* Tries to have n free blocks, by eviction. */
-bool part_env_make_room(struct part_env *env, uint32_t n);
+/* The block's bytes up to `used` have become durable, as far as they have: it can be evicted once
+ * it is released. */
+void part_cache_durable(struct part *p, struct lblock *b);
+/* More bytes are about to be placed in the block. */
+void part_cache_open(struct part *p, struct lblock *b);
+/* The block after b in the run, which `next` gives within a segment only; b is not the last. */
+struct lblock *part_cache_after(const struct part *p, const struct lblock *b);
+/* Drops the first block. */
+void part_cache_drop_first(struct part *p);
+
+/* room.c */
+
+/* The storage's word that it needs nothing below pos any more. */
+void part_released(struct part *p, struct st_pos pos);
+/* The log has failed: the storage needs none of its blocks. */
+void part_released_all(struct part *p);
+/* True when the storage does not need b any more. */
+bool part_block_is_released(const struct part *p, const struct lblock *b);
+/* Puts the partition on the list of holders, or takes it off, as it should be. */
+void part_holder_update(struct part *p);
+void part_fill_stored(struct part *p, struct st_req *r, struct part_out *out);
+/* Tries to have n free blocks, by eviction. When there is little to evict, the storage is asked to
+ * release more. */
+bool part_env_make_room(struct part_env *env, uint32_t n, struct part_out *out);
 
 #endif

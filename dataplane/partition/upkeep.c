@@ -92,5 +92,5 @@ void part_upkeep_stored(struct part *p, struct st_req *r, struct part_out *out)
 
 uint32_t part_upkeep_out(const struct part *p)
 {
-	return (p->retaining ? 1 : 0) + (p->cleaning ? 1 : 0);
+	return (p->retaining ? 1 : 0) + (p->cleaning ? 1 : 0) + (p->filling ? 1 : 0);
 }

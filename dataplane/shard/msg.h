@@ -36,8 +36,9 @@ enum msg_kind {
 	   every shard has the image that holds the outcome. */
 	MSG_TOPICS_WANTED,
 	/* control -> shard: a new metadata image (`image`); back when the shard serves by it:
-	   partitions that are new to it are open, those that are gone are closed and deleted. The
-	   image stays control's; the shard lets go of the one before when it answers. */
+	   partitions that are new to it are open, or have failed to; those that it has no more are
+	   closed, and deleted when it has them as gone. The image stays control's; the shard lets
+	   go of the one before when it answers. */
 	MSG_IMAGE,
 	/* control -> shard: finish (`stop`): close the listener and all connections, finish what is
 	   in flight; back when nothing is left. The shard's thread ends after it has sent the
@@ -94,6 +95,9 @@ struct msg {
 		struct {
 			const struct image *image;
 			uint32_t failed; /* result: partitions that could not be opened */
+			/* result: set for each of image->gone that has logs left at this shard.
+			   Control's; NULL when none is gone. */
+			bool *undeleted;
 		} image;
 		struct {
 			bool clean; /* result: nothing was lost or left undone */

@@ -155,9 +155,14 @@ static void shard_run_timers(struct shard *s)
 	}
 }
 
-/* Operations stalled for want of blocks: retried each turn; reading goes on when none is left. */
+/* Operations stalled for want of blocks: retried each turn; reading goes on when none is left. Cold
+ * reads that wait do not stop the reading. */
 static void shard_relieve(struct shard *s)
 {
+	if (part_env_is_waiting(&s->env)) {
+		part_env_turn(&s->env, s->now_ms, &s->out);
+		route_drain(s);
+	}
 	if (!s->memory_short)
 		return;
 	bool still = false;
@@ -260,7 +265,7 @@ static void shard_sleep(struct shard *s)
 	waker_arm(&s->net->waker);
 	uint64_t until = min_of(wheel_next_ns(&s->wheel), s->now_ns + SHARD_HOUSEKEEPING_NS);
 	until = min_of(until, upkeep_next_ns(s));
-	if (s->memory_short)
+	if (s->memory_short || part_env_is_waiting(&s->env))
 		until = min_of(until, s->now_ns + NS_PER_MS);
 	if (mesh_is_quiet(&s->port) && store_collect(s) == 0)
 		net_wait(s->net, s->now_ns, until);

@@ -99,6 +99,7 @@ struct shard_part {
 	bool open_sent;
 	bool opened;   /* ST_OPEN is back */
 	bool end_sent; /* ST_DELETE or ST_CLOSE */
+	bool gone;     /* of a deleted topic: opened only to be deleted */
 	char topic[ST_TOPIC_MAX + 1];
 };
 

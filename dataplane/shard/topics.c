@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Partitions come and go with the metadata image. A partition new to the image is opened (ST_OPEN
- * with create); one that is gone finishes its operations and is deleted (ST_DELETE). MSG_IMAGE is
- * answered when nothing of this is left to do.
+ * with create); one that it has no more finishes its operations and is closed. Logs are deleted
+ * (ST_DELETE) when the image has their topic as gone, and for no other reason; those that are not
+ * open, because the broker was restarted since, are opened for that. MSG_IMAGE is answered when
+ * nothing of this is left to do.
  */
 #include "shard/shard_int.h"
 
@@ -57,7 +59,7 @@ static struct part_config shard_topics_config(const struct image_topic *t)
 	};
 }
 
-static void shard_topics_add(struct shard *s, const struct image_topic *t,
+static struct shard_part *shard_topics_add(struct shard *s, const struct image_topic *t,
 	const struct image_partition *ip, int32_t index)
 {
 	struct shard_part *sp = NULL;
@@ -66,8 +68,7 @@ static void shard_topics_add(struct shard *s, const struct image_topic *t,
 	if (!sp) {
 		log_error(
 			"shard", "no memory for partition %.*s-%d", t->name.len, t->name.p, index);
-		s->open_failed++;
-		return;
+		return NULL;
 	}
 	struct part_config config = shard_topics_config(t);
 	part_init(&sp->part, &s->env, ip->part_id, ip->worker, &config, ip->leader_epoch);
@@ -79,6 +80,24 @@ static void shard_topics_add(struct shard *s, const struct image_topic *t,
 	s->part_count++;
 	list_init(&sp->node);
 	list_push_back(&s->opening, &sp->node);
+	return sp;
+}
+
+/* The index of the partition's topic in image->gone; -1: it is not gone. */
+static int64_t shard_topics_gone(const struct shard *s, const struct uuid *topic_id)
+{
+	for (uint32_t i = 0; i < s->image->gone_count; i++)
+		if (uuid_equal(&s->image->gone[i].id, topic_id))
+			return i;
+	return -1;
+}
+
+/* Logs of the deleted topic are still there: control keeps it in mind. */
+static void shard_topics_undeleted(struct shard *s, const struct uuid *topic_id)
+{
+	int64_t i = s->image_msg ? shard_topics_gone(s, topic_id) : -1;
+	if (i >= 0)
+		s->image_msg->image.undeleted[i] = true;
 }
 
 /* True when the image still has this very partition here. */
@@ -97,13 +116,9 @@ static void start_sessions(struct shard *s)
 		session_pump(list_entry(it, struct session, node));
 }
 
-void shard_topics_apply(struct shard *s, struct msg *m)
+/* Partitions that the image has no more. */
+static void shard_topics_apply_closed(struct shard *s)
 {
-	CHECK(!s->image_msg);
-	bool first = !s->image;
-	s->image_msg = m;
-	s->image = m->image.image;
-	s->open_failed = 0;
 	for (uint32_t i = 0; i < s->part_cap; i++) {
 		struct shard_part *sp = s->parts[i];
 		if (!sp || sp->part.state == PART_CLOSING || shard_topics_keeps(s, sp))
@@ -112,21 +127,53 @@ void shard_topics_apply(struct shard *s, struct msg *m)
 		list_push_back(&s->closing, &sp->node);
 		part_close(&sp->part, KE_UNKNOWN_TOPIC_OR_PARTITION, &s->out);
 	}
-	for (uint32_t i = 0; i < s->image->topic_count; i++) {
-		const struct image_topic *t = &s->image->topics[i];
-		for (int32_t j = 0; j < t->partition_count; j++) {
-			const struct image_partition *ip = &t->partitions[j];
-			if (ip->shard != s->cfg.index)
-				continue;
-			struct shard_part *sp = shard_topics_part(s, ip->part_id);
-			if (!sp) {
-				shard_topics_add(s, t, ip, j);
-			} else {
-				struct part_config config = shard_topics_config(t);
-				part_configure(&sp->part, &config);
-			}
+}
+
+static void shard_topics_apply_topic(struct shard *s, const struct image_topic *t)
+{
+	for (int32_t i = 0; i < t->partition_count; i++) {
+		const struct image_partition *ip = &t->partitions[i];
+		if (ip->shard != s->cfg.index)
+			continue;
+		struct shard_part *sp = shard_topics_part(s, ip->part_id);
+		if (sp) {
+			struct part_config config = shard_topics_config(t);
+			part_configure(&sp->part, &config);
+		} else if (!shard_topics_add(s, t, ip, i)) {
+			s->open_failed++;
 		}
 	}
+}
+
+/* What a deleted topic has left here from before the start, or from a deletion that failed. */
+static void shard_topics_apply_gone(struct shard *s, const struct image_topic *t)
+{
+	for (int32_t i = 0; i < t->partition_count; i++) {
+		const struct image_partition *ip = &t->partitions[i];
+		if (ip->shard != s->cfg.index || shard_topics_part(s, ip->part_id))
+			continue;
+		struct shard_part *sp = shard_topics_add(s, t, ip, i);
+		if (!sp) {
+			shard_topics_undeleted(s, &t->id);
+			continue;
+		}
+		sp->gone = true;
+		part_close(&sp->part, KE_UNKNOWN_TOPIC_OR_PARTITION, &s->out);
+	}
+}
+
+void shard_topics_apply(struct shard *s, struct msg *m)
+{
+	CHECK(!s->image_msg);
+	bool first = !s->image;
+	s->image_msg = m;
+	s->image = m->image.image;
+	s->open_failed = 0;
+	shard_topics_apply_closed(s);
+	for (uint32_t i = 0; i < s->image->topic_count; i++)
+		shard_topics_apply_topic(s, &s->image->topics[i]);
+	for (uint32_t i = 0; i < s->image->gone_count; i++)
+		shard_topics_apply_gone(s, &s->image->gone[i]);
 	shard_topics_turn(s);
 	if (first) {
 		upkeep_begin(s);
@@ -145,7 +192,7 @@ static bool shard_topics_send_open(struct shard *s, struct shard_part *sp)
 	memcpy(r->open.topic, sp->topic, sizeof(r->open.topic));
 	r->open.topic_id = sp->topic_id;
 	r->open.partition = sp->partition;
-	r->open.create = true;
+	r->open.create = !sp->gone;
 	list_remove(&sp->node);
 	sp->open_sent = true;
 	s->opens_out++;
@@ -162,18 +209,20 @@ static void shard_topics_forget(struct shard *s, struct shard_part *sp)
 	free(sp);
 }
 
-/* A closing partition with nothing in flight: deletes its log (or closes it, when the shard stops).
- */
+/* A closing partition with nothing in flight: deletes its log when its topic is gone, closes it
+ * otherwise. */
 static bool shard_topics_send_end(struct shard *s, struct shard_part *sp)
 {
-	if (!sp->part.log) { /* never opened: nothing to delete here */
+	if (!sp->part.log) { /* it could not be opened */
+		shard_topics_undeleted(s, &sp->topic_id);
 		shard_topics_forget(s, sp);
 		return true;
 	}
 	struct st_req *r = store_req_new(s);
 	if (!r)
 		return false;
-	r->op = s->stopping ? ST_CLOSE : ST_DELETE;
+	bool gone = !s->stopping && shard_topics_gone(s, &sp->topic_id) >= 0;
+	r->op = gone ? ST_DELETE : ST_CLOSE;
 	r->worker = sp->part.worker;
 	r->log = sp->part.log;
 	r->user = sp;
@@ -205,10 +254,31 @@ void shard_topics_turn(struct shard *s)
 	mesh_answer(&s->port, m);
 }
 
+/* An answer to what was opened in order to be deleted. */
+static void shard_topics_gone_opened(struct shard *s, struct shard_part *sp, struct st_req *r)
+{
+	if (r->err == ST_OK) {
+		part_opened(&sp->part, r, s->now_ms, &s->out);
+		list_push_back(&s->closing, &sp->node);
+		return;
+	}
+	if (r->err != ST_E_NOT_FOUND) {
+		log_error("shard",
+			"partition %s-%d of a deleted topic cannot be opened (storage error %d)",
+			sp->topic, sp->partition, r->err);
+		shard_topics_undeleted(s, &sp->topic_id);
+	}
+	shard_topics_forget(s, sp);
+}
+
 static void shard_topics_opened(struct shard *s, struct shard_part *sp, struct st_req *r)
 {
 	s->opens_out--;
 	sp->opened = true;
+	if (sp->gone) {
+		shard_topics_gone_opened(s, sp, r);
+		return;
+	}
 	if (r->err != ST_OK) {
 		log_error("shard",
 			"partition %s-%d cannot be opened (storage error %d): it is offline",
@@ -223,13 +293,23 @@ static void shard_topics_opened(struct shard *s, struct shard_part *sp, struct s
 	part_opened(&sp->part, r, s->now_ms, &s->out);
 }
 
+static void shard_topics_ended(struct shard *s, struct shard_part *sp, const struct st_req *r)
+{
+	if (r->op == ST_DELETE && r->err != ST_OK) {
+		log_error("shard", "the log of partition %s-%d is not deleted (storage error %d)",
+			sp->topic, sp->partition, r->err);
+		shard_topics_undeleted(s, &sp->topic_id);
+	}
+	shard_topics_forget(s, sp);
+}
+
 void shard_topics_stored(struct shard *s, struct st_req *r)
 {
 	struct shard_part *sp = r->user;
 	if (r->op == ST_OPEN)
 		shard_topics_opened(s, sp, r);
 	else
-		shard_topics_forget(s, sp);
+		shard_topics_ended(s, sp, r);
 	store_req_free(s, r);
 }
 

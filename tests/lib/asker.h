@@ -61,34 +61,42 @@ struct asker {
 	void *user;
 };
 
+struct asker_config {
+	const char *dir;
+	size_t memory; /* of blocks */
+	uint32_t max_logs;
+	enum st_durability durability;
+};
+
 /* Opens the directory and starts its worker. False and a sentence in err. */
 static inline bool asker_start(
-	struct asker *a, const char *dir, size_t memory, uint32_t max_logs, char *err, size_t size)
+	struct asker *a, const struct asker_config *c, char *err, size_t err_size)
 {
 	memset(a, 0, sizeof(*a));
-	snprintf(a->dirs[0], sizeof(a->dirs[0]), "%s", dir);
+	snprintf(a->dirs[0], sizeof(a->dirs[0]), "%s", c->dir);
 	memset(a->topic_id.b, 0x42, sizeof(a->topic_id.b));
 	a->segment_bytes = 1u << 30;
-	a->memory = aligned_alloc(4096, memory);
+	a->memory = aligned_alloc(4096, c->memory);
 	a->reqs = calloc(ASKER_REQS, sizeof(*a->reqs));
-	CHECK(a->memory && a->reqs && lblock_pool_init(&a->pool, a->memory, memory) == 0);
+	CHECK(a->memory && a->reqs && lblock_pool_init(&a->pool, a->memory, c->memory) == 0);
 	CHECK(waker_init(&a->waker) == 0);
 	list_init(&a->free_reqs);
 	for (uint32_t i = 0; i < ASKER_REQS; i++)
 		list_push_back(&a->free_reqs, &a->reqs[i].node);
-	a->held = st_dirs_open(a->dirs, 1, err, size);
+	a->held = st_dirs_open(a->dirs, 1, err, err_size);
 	if (!a->held)
 		return false;
 	const struct st_config cfg = {
 		.dirs = a->dirs,
 		.dir_count = 1,
+		.durability = c->durability,
 		.log_memory = a->memory,
-		.log_bytes = memory,
+		.log_bytes = c->memory,
 		.askers = ASKER_INDEX + 1,
-		.max_logs = max_logs,
+		.max_logs = c->max_logs,
 		.cpu = -1,
 	};
-	a->worker = st_worker_open(&cfg, a->held, err, size);
+	a->worker = st_worker_open(&cfg, a->held, err, err_size);
 	if (!a->worker)
 		return false;
 	st_set_waker(a->worker, ASKER_INDEX, &a->waker);

@@ -162,6 +162,8 @@ struct st_worker {
 	bool hold; /* appends stay under way */
 	enum st_err append_err;
 	enum st_err open_err;
+	enum st_err delete_err;
+	uint32_t created;	       /* ST_OPEN with create */
 	bool hold_cleans;	       /* compactions stay under way */
 	uint32_t pushed[ST_CLOSE + 1]; /* by enum st_op */
 };
@@ -187,11 +189,20 @@ static void storage_answer(struct st_worker *w, struct st_req *r)
 	r->err = ST_OK;
 	if (r->op == ST_OPEN) {
 		r->err = w->open_err;
+		w->created += r->open.create;
 		r->log = r->err ? NULL : (struct st_log *)w;
 		r->open.segment_created_ms = -1;
 		r->open.max_timestamp = -1;
 	} else if (r->op == ST_APPEND) {
 		r->err = w->append_err;
+		r->append.released =
+			(struct st_pos){r->append.segment, r->append.pos + r->append.span.len};
+	} else if (r->op == ST_FILL) {
+		r->fill.released = r->fill.wanted;
+	} else if (r->op == ST_DELETE) {
+		r->err = w->delete_err;
+	} else if (r->op == ST_TRIM) {
+		r->trim.log_start_offset = r->trim.offset;
 	}
 	list_remove(&r->node);
 	list_push_back(&w->done, &r->node);
@@ -457,6 +468,9 @@ __attribute__((unused)) static void world_uses(void)
 	(void)fetch_frame;
 	(void)world_setup_without_image;
 	(void)world_setup;
+	(void)connect_client;
+	(void)receive;
+	(void)next_response;
 }
 
 #endif

@@ -112,6 +112,7 @@ static bool pump_once(struct sim *s)
 
 void node_pump(struct sim *s)
 {
+	part_env_turn(&s->env, sim_now_ms(s), &s->out);
 	for (uint32_t i = 0; i < s->mix.parts; i++) {
 		if (part_is_stalled(&s->parts[i])) {
 			s->stats.stalls++;

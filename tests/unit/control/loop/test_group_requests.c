@@ -82,7 +82,8 @@ static void carry_out(struct env *e, struct msg *m)
 		op->list.offset = 0;
 		break;
 	case PART_WAIT:
-		fail_msg("nobody waits here");
+	case PART_TRIM:
+		fail_msg("nobody waits or trims here");
 	}
 	mesh_answer(&e->shard[op->shard], m);
 }

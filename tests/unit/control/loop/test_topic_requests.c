@@ -211,6 +211,95 @@ static void test_topics_are_deleted_by_name_and_by_id(void **state)
 	stop(e);
 }
 
+static struct msg *send_delete(struct env *e, const char *name)
+{
+	struct kstr names[] = {kstr_of(name)};
+	struct kp_delete_topics_request req = {
+		.topic_names = names, .n_topic_names = 1, .timeout_ms = 60000};
+	return send_request(e, KP_DELETE_TOPICS, 4, &req);
+}
+
+static int16_t deleted(struct env *e, struct msg *m)
+{
+	struct kp_delete_topics_response resp;
+	settle(e);
+	assert_non_null(take(e, m));
+	decode(m, &resp);
+	int16_t code = resp.topics[0].error_code;
+	free_msg(m);
+	return code;
+}
+
+/* As after kill -9: nothing is told to anybody. */
+static void crash(struct env *e)
+{
+	close_ctl(e);
+	open_ctl(e);
+}
+
+static void test_a_deletion_that_a_crash_cut_off_is_finished_after_the_start(void **state)
+{
+	struct env *e = *state;
+	start(e);
+	assert_int_equal(create(e, "t", 3), KE_NONE);
+	struct uuid id = served_topic(e, "t")->id;
+	e->hold_images = true;
+	struct msg *m = send_delete(e, "t");
+	settle(e);
+	assert_null(take(e, m));
+	free_msg(m);
+	crash(e);
+	assert_int_equal(ctl_begin(e->c, e->err, sizeof(e->err)), 0);
+	settle(e);
+	for (int i = 0; i < SHARDS; i++) {
+		const struct image *im = e->image[i]->image.image;
+		assert_null(image_topic_by_name(im, kstr_of("t")));
+		assert_int_equal(im->gone_count, 1);
+		assert_true(uuid_equal(&im->gone[0].id, &id));
+		assert_int_equal(im->gone[0].partition_count, 3);
+	}
+	e->image[1]->image.undeleted[0] = true;
+	e->hold_images = false;
+	ack_image(e, 0);
+	ack_image(e, 1);
+	settle(e);
+	assert_int_equal(metric_get(&e->c->metrics.topics_deleting), 1);
+	/* tried again with the next image, and after the next start */
+	assert_int_equal(create(e, "t", 1), KE_NONE);
+	assert_int_equal(metric_get(&e->c->metrics.topics_deleting), 0);
+	crash(e);
+	start(e);
+	assert_int_equal(e->serving[0]->gone_count, 0);
+	assert_false(uuid_equal(&served_topic(e, "t")->id, &id));
+	stop(e);
+}
+
+static void test_deletions_during_one_are_remembered_until_they_are_done(void **state)
+{
+	struct env *e = *state;
+	start(e);
+	assert_int_equal(create(e, "a", 1), KE_NONE);
+	assert_int_equal(create(e, "b", 1), KE_NONE);
+	e->hold_images = true;
+	struct msg *a = send_delete(e, "a");
+	settle(e);
+	struct msg *b = send_delete(e, "b");
+	settle(e);
+	ack_image(e, 0);
+	ack_image(e, 1); /* knows of a only */
+	settle(e);
+	assert_int_equal(metric_get(&e->c->metrics.topics_deleting), 1);
+	assert_int_equal(deleted(e, a), KE_NONE);
+	assert_null(take(e, b));
+	assert_int_equal(e->image[0]->image.image->gone_count, 1);
+	e->hold_images = false;
+	ack_image(e, 0);
+	ack_image(e, 1);
+	assert_int_equal(deleted(e, b), KE_NONE);
+	assert_int_equal(metric_get(&e->c->metrics.topics_deleting), 0);
+	stop(e);
+}
+
 static void test_deletion_can_be_switched_off(void **state)
 {
 	struct env *e = *state;
@@ -281,7 +370,7 @@ static void test_what_cannot_be_stored_did_not_happen(void **state)
 	start(e);
 	snprintf(tmp, sizeof(tmp), "%s/millrace.meta.json.tmp", e->dir);
 	assert_int_equal(mkdir(tmp, 0755), 0);
-	assert_int_equal(create(e, "a", 1), KE_UNKNOWN_SERVER_ERROR);
+	assert_int_equal(create(e, "a", 1), KE_KAFKA_STORAGE_ERROR);
 	struct msg *m = send_wanted(e, "new", 4, 1);
 	settle(e);
 	assert_non_null(take(e, m));
@@ -347,6 +436,8 @@ int main(void)
 		T(test_topics_that_cannot_be_created_are_answered_with_kafkas_errors),
 		T(test_one_request_may_have_good_and_bad_topics),
 		T(test_topics_are_deleted_by_name_and_by_id),
+		T(test_a_deletion_that_a_crash_cut_off_is_finished_after_the_start),
+		T(test_deletions_during_one_are_remembered_until_they_are_done),
 		T(test_deletion_can_be_switched_off),
 		T(test_wanted_topics_are_created_with_the_brokers_defaults),
 		T(test_wanted_topics_are_not_created_when_that_is_off),

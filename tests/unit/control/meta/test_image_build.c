@@ -101,8 +101,9 @@ static void test_partitions_stay_where_they_are(void **state)
 	struct image *before = build(&t, 1, 2, 3);
 	add(&t, "a", 3);
 	add(&t, "z", 1);
+	struct uuid a = topics_find(&t, kstr_of("a"))->id;
 	assert_int_equal(topics_delete(&t, kstr_of("a")), KE_NONE);
-	topics_reclaim(&t);
+	assert_true(topics_forget(&t, &a));
 	add(&t, "b", 4);
 	struct image *after = build(&t, 2, 2, 3);
 	const struct image_topic *x = image_topic_by_name(before, kstr_of("m"));
@@ -116,6 +117,37 @@ static void test_partitions_stay_where_they_are(void **state)
 	assert_null(image_topic_by_name(after, kstr_of("a")));
 	assert_int_equal(after->epoch, 2);
 	image_free(before);
+	image_free(after);
+	topics_fini(&t);
+}
+
+static void test_a_deleted_topic_is_in_the_image_until_it_is_forgotten(void **state)
+{
+	struct topics t;
+	topics_init(&t);
+	add(&t, "a", 3);
+	add(&t, "b", 2);
+	struct image *before = build(&t, 1, 2, 3);
+	const struct image_topic *was = image_topic_by_name(before, kstr_of("a"));
+	assert_int_equal(before->gone_count, 0);
+	assert_int_equal(topics_delete(&t, kstr_of("a")), KE_NONE);
+	add(&t, "a", 1); /* the name is free at once */
+	struct image *im = build(&t, 2, 2, 3);
+	assert_int_equal(im->topic_count, 2);
+	assert_int_equal(im->partition_count, 3);
+	assert_int_equal(image_topic_by_name(im, kstr_of("a"))->partition_count, 1);
+	assert_null(image_topic_by_id(im, &was->id));
+	assert_int_equal(im->gone_count, 1);
+	const struct image_topic *gone = &im->gone[0];
+	assert_true(kstr_equal(gone->name, kstr_of("a")));
+	assert_true(uuid_equal(&gone->id, &was->id));
+	assert_int_equal(gone->partition_count, 3);
+	assert_memory_equal(gone->partitions, was->partitions, 3 * sizeof(*gone->partitions));
+	assert_true(topics_forget(&t, &was->id));
+	struct image *after = build(&t, 3, 2, 3);
+	assert_int_equal(after->gone_count, 0);
+	image_free(before);
+	image_free(im);
 	image_free(after);
 	topics_fini(&t);
 }
@@ -169,6 +201,7 @@ int main(void)
 		cmocka_unit_test(test_an_empty_table_makes_an_image_with_the_broker_only),
 		cmocka_unit_test(test_partitions_are_spread_over_shards_and_workers),
 		cmocka_unit_test(test_partitions_stay_where_they_are),
+		cmocka_unit_test(test_a_deleted_topic_is_in_the_image_until_it_is_forgotten),
 		cmocka_unit_test(test_the_worker_of_a_log_depends_on_topic_id_and_partition_only),
 		cmocka_unit_test(test_topics_of_one_partition_are_spread_over_the_workers),
 	};

@@ -76,7 +76,8 @@ static void store(struct env *e, uint64_t versions)
 	uint64_t v;
 	struct meta *m = meta_file_open(e->dir, e->err, sizeof(e->err));
 	assert_int_equal(meta_load(m, &s, &v, e->err, sizeof(e->err)), 0);
-	snprintf(s.cluster_id, sizeof(s.cluster_id), "abcdefghijklmnopqrstuv");
+	if (v == 0)
+		snprintf(s.cluster_id, sizeof(s.cluster_id), "abcdefghijklmnopqrstuv");
 	for (uint64_t i = 0; i < versions; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "t%d", (int)(v + i));
@@ -140,6 +141,78 @@ static void test_what_was_stored_comes_back_the_same(void **state)
 	topics_fini(&s.topics);
 	free(a);
 	free(b);
+}
+
+static void test_deleted_topics_are_remembered_until_they_are_forgotten(void **state)
+{
+	struct env *e = *state;
+	struct meta_state s;
+	uint64_t v;
+	store(e, 3);
+	struct meta *m = meta_file_open(e->dir, e->err, sizeof(e->err));
+	assert_int_equal(meta_load(m, &s, &v, e->err, sizeof(e->err)), 0);
+	struct uuid id = topics_find(&s.topics, kstr_of("t1"))->id;
+	assert_int_equal(topics_delete(&s.topics, kstr_of("t1")), KE_NONE);
+	add(e, &s, "t1", 2); /* the name is free, the part ids are not */
+	assert_int_equal(meta_update(m, 3, &s, e->err, sizeof(e->err)), META_OK);
+	topics_fini(&s.topics);
+	meta_close(m);
+	assert_int_equal(load(e, &s, &v), 0);
+	assert_int_equal(s.topics.count, 3);
+	assert_int_equal(topics_find(&s.topics, kstr_of("t1"))->part_ids[0], 9);
+	assert_int_equal(s.topics.gone_count, 1);
+	const struct topic *gone = s.topics.gone[0];
+	assert_string_equal(gone->name, "t1");
+	assert_true(uuid_equal(&gone->id, &id));
+	assert_int_equal(gone->partition_count, 3);
+	assert_int_equal(gone->part_ids[2], 5);
+	add(e, &s, "new", 1);
+	assert_int_equal(topics_find(&s.topics, kstr_of("new"))->part_ids[0], 11);
+	assert_true(topics_forget(&s.topics, &id));
+	add(e, &s, "newer", 1);
+	assert_int_equal(topics_find(&s.topics, kstr_of("newer"))->part_ids[0], 3);
+	topics_fini(&s.topics);
+}
+
+/* What this version wrote before it knew of them. */
+static void test_a_document_without_deleted_topics_is_read(void **state)
+{
+	struct env *e = *state;
+	struct meta_state s;
+	uint64_t v;
+	static const char doc[] = "{\"crc32c\":\"%08x\",%s";
+	static const char body[] = "\"format\":1,\"state\":{\"cluster_id\":\"x\",\"topics\":[]},"
+				   "\"version\":1}";
+	char text[256];
+	snprintf(text, sizeof(text), "{%s", body);
+	uint32_t crc = crc32c(0, text, strlen(text));
+	int n = snprintf(text, sizeof(text), doc, crc, body);
+	assert_int_equal(meta_decode(text, (size_t)n, &s, &v, e->err, sizeof(e->err)), 0);
+	assert_int_equal(s.topics.gone_count, 0);
+	topics_fini(&s.topics);
+}
+
+/* Everything but the rename went well. */
+static void test_a_file_that_cannot_be_put_in_its_place_fails_the_update_only(void **state)
+{
+	struct env *e = *state;
+	struct meta_state s;
+	uint64_t v;
+	char inside[160];
+	struct meta *m = meta_file_open(e->dir, e->err, sizeof(e->err));
+	assert_int_equal(meta_load(m, &s, &v, e->err, sizeof(e->err)), 0);
+	add(e, &s, "a", 1);
+	assert_int_equal(mkdir(e->file, 0755), 0);
+	snprintf(inside, sizeof(inside), "%s/x", e->file);
+	assert_int_equal(mkdir(inside, 0755), 0);
+	assert_int_equal(meta_update(m, 0, &s, e->err, sizeof(e->err)), META_FAILED);
+	assert_non_null(strstr(e->err, "in its place"));
+	assert_int_equal(access(e->tmp, F_OK), -1);
+	assert_int_equal(rmdir(inside), 0);
+	assert_int_equal(rmdir(e->file), 0);
+	assert_int_equal(meta_update(m, 0, &s, e->err, sizeof(e->err)), META_OK);
+	topics_fini(&s.topics);
+	meta_close(m);
 }
 
 static void test_an_update_from_another_version_is_refused(void **state)
@@ -219,7 +292,25 @@ static void test_a_newer_format_is_refused_with_advice(void **state)
 	assert_non_null(strstr(e->err, "it has format 2 and this version reads format 1"));
 }
 
-/* A document whose checksum is right and whose content is not. */
+/* The checksum is right, the content is not. */
+static void expect_refused(struct env *e, const char *gone, const char *topics)
+{
+	struct meta_state s;
+	uint64_t v;
+	char body[1024], doc[2048];
+	snprintf(body, sizeof(body),
+		"\"format\":1,\"state\":{\"cluster_id\":\"x\",\"gone\":%s,\"topics\":%s},"
+		"\"version\":1}",
+		gone, topics);
+	snprintf(doc, sizeof(doc), "{%s", body);
+	uint32_t crc = crc32c(0, doc, strlen(doc));
+	snprintf(doc, sizeof(doc), "{\"crc32c\":\"%08x\",%s", crc, body);
+	e->err[0] = 0;
+	assert_int_equal(meta_decode(doc, strlen(doc), &s, &v, e->err, sizeof(e->err)), -1);
+	assert_null(strstr(e->err, "checksum"));
+	assert_true(strlen(e->err) > 0);
+}
+
 static void test_a_wrong_document_is_refused(void **state)
 {
 	struct env *e = *state;
@@ -246,22 +337,16 @@ static void test_a_wrong_document_is_refused(void **state)
 		"[{\"id\":\"00000000000000000000000000000001\",\"internal\":false,\"name\":\"a\","
 		"\"part_ids\":[0],\"settings\":{\"retention.ms\":1}}]",
 	};
-	struct meta_state s;
-	uint64_t v;
-	for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++) {
-		char body[1024], doc[2048];
-		snprintf(body, sizeof(body),
-			"\"format\":1,\"state\":{\"cluster_id\":\"x\",\"topics\":%s},\"version\":"
-			"1}",
-			topics[i]);
-		snprintf(doc, sizeof(doc), "{%s", body);
-		uint32_t crc = crc32c(0, doc, strlen(doc));
-		snprintf(doc, sizeof(doc), "{\"crc32c\":\"%08x\",%s", crc, body);
-		e->err[0] = 0;
-		assert_int_equal(meta_decode(doc, strlen(doc), &s, &v, e->err, sizeof(e->err)), -1);
-		assert_null(strstr(e->err, "checksum"));
-		assert_true(strlen(e->err) > 0);
-	}
+	static const char *const gone[] = {
+		"{}",
+		"[{\"name\":\"a\"}]",
+		"[{\"id\":\"00000000000000000000000000000002\",\"name\":\"a\",\"part_ids\":[0,0]}]",
+		"[{\"id\":\"00000000000000000000000000000000\",\"name\":\"a\",\"part_ids\":[0]}]",
+	};
+	for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
+		expect_refused(e, "[]", topics[i]);
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+		expect_refused(e, gone[i], "[]");
 }
 
 static void test_a_directory_that_cannot_be_written_fails_the_update_and_keeps_the_old(void **state)
@@ -314,6 +399,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_nothing_stored_is_version_zero_and_empty),
 		T(test_what_was_stored_comes_back_the_same),
+		T(test_deleted_topics_are_remembered_until_they_are_forgotten),
+		T(test_a_document_without_deleted_topics_is_read),
+		T(test_a_file_that_cannot_be_put_in_its_place_fails_the_update_only),
 		T(test_an_update_from_another_version_is_refused),
 		T(test_a_temporary_file_left_by_a_crash_never_counts),
 		T(test_a_damaged_file_is_refused),

@@ -27,11 +27,10 @@ static struct config config_of(const char *text)
 
 static struct topic_spec spec_of(const char *name, int32_t partitions)
 {
-	static uint8_t n;
+	static uint32_t n;
 	struct topic_spec s = {.name = kstr_of(name), .partitions = partitions, .replication = -1};
-	n++;
 	s.id.b[0] = 1;
-	s.id.b[15] = n;
+	be32_put(s.id.b + 12, ++n);
 	return s;
 }
 
@@ -360,7 +359,17 @@ static void test_topics_are_in_order_of_name(void **state)
 	topics_fini(&t);
 }
 
-static void test_part_ids_of_a_deleted_topic_wait_for_the_shards(void **state)
+/* Forgets every deleted topic. */
+static void forget_all(struct topics *t)
+{
+	while (t->gone_count > 0) {
+		struct uuid id = t->gone[t->gone_count / 2]->id;
+		assert_true(topics_forget(t, &id));
+		assert_false(topics_forget(t, &id));
+	}
+}
+
+static void test_part_ids_of_a_deleted_topic_wait_until_it_is_forgotten(void **state)
 {
 	struct config c = config_of("");
 	struct topics t;
@@ -371,7 +380,7 @@ static void test_part_ids_of_a_deleted_topic_wait_for_the_shards(void **state)
 	assert_int_equal(topics_delete(&t, kstr_of("a")), KE_UNKNOWN_TOPIC_OR_PARTITION);
 	assert_int_equal(create(&t, &c, spec_of("c", 1)), KE_NONE);
 	assert_int_equal(topics_find(&t, kstr_of("c"))->part_ids[0], 4);
-	topics_reclaim(&t);
+	forget_all(&t);
 	assert_int_equal(create(&t, &c, spec_of("d", 3)), KE_NONE);
 	const uint32_t *d = topics_find(&t, kstr_of("d"))->part_ids;
 	assert_int_equal(d[0], 0);
@@ -380,7 +389,7 @@ static void test_part_ids_of_a_deleted_topic_wait_for_the_shards(void **state)
 	assert_int_equal(topics_find(&t, kstr_of("b"))->part_ids[1], 3);
 	assert_int_equal(topics_delete(&t, kstr_of("d")), KE_NONE);
 	assert_int_equal(topics_delete(&t, kstr_of("c")), KE_NONE);
-	topics_reclaim(&t);
+	forget_all(&t);
 	assert_int_equal(t.id_limit, 4);
 	topics_fini(&t);
 }
@@ -398,6 +407,12 @@ static void test_a_clone_changes_alone(void **state)
 	assert_int_equal(topics_delete(&u, kstr_of("a")), KE_NONE);
 	assert_non_null(topics_find(&t, kstr_of("a")));
 	assert_null(topics_find(&t, kstr_of("b")));
+	assert_int_equal(t.gone_count, 0);
+	topics_fini(&t);
+	assert_int_equal(u.gone_count, 1);
+	assert_int_equal(topics_clone(&t, &u), 0);
+	forget_all(&t);
+	assert_int_equal(u.gone_count, 1);
 	topics_fini(&t);
 	assert_int_equal(topics_find(&u, kstr_of("b"))->part_ids[0], 2);
 	topics_fini(&u);
@@ -416,7 +431,7 @@ static void test_part_ids_never_overlap(void **state)
 		char name[16];
 		snprintf(name, sizeof(name), "t%u", r % 40);
 		if (r / 64 % 8 == 0)
-			topics_reclaim(&t);
+			forget_all(&t);
 		else if (topics_find(&t, kstr_of(name)))
 			assert_int_equal(topics_delete(&t, kstr_of(name)), KE_NONE);
 		else
@@ -446,7 +461,7 @@ int main(void)
 		cmocka_unit_test(test_effective_values_tell_where_they_come_from),
 		cmocka_unit_test(test_a_topic_without_settings_has_the_defaults),
 		cmocka_unit_test(test_topics_are_in_order_of_name),
-		cmocka_unit_test(test_part_ids_of_a_deleted_topic_wait_for_the_shards),
+		cmocka_unit_test(test_part_ids_of_a_deleted_topic_wait_until_it_is_forgotten),
 		cmocka_unit_test(test_a_clone_changes_alone),
 		cmocka_unit_test(test_part_ids_never_overlap),
 	};

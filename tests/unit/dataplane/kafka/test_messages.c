@@ -301,7 +301,8 @@ static void test_api_table_and_schemas_name_the_same_versions(void **state)
 		assert_int_equal(apis[i].min, kp_messages[i].min);
 		assert_int_equal(apis[i].max, kp_messages[i].max);
 		assert_int_equal(apis[i].flexible, kp_messages[i].flexible);
-		assert_int_equal(apis[i].advertised_max, apis[i].max);
+		if (apis[i].advertised_max >= apis[i].advertised_min)
+			assert_int_equal(apis[i].advertised_max, apis[i].max);
 		assert_int_equal(
 			apis[i].advertised_min, apis[i].key == KP_PRODUCE ? 0 : apis[i].min);
 		assert_ptr_equal(kp_api_find(apis[i].key), &apis[i]);

@@ -29,15 +29,33 @@ struct fx_segment {
 	int64_t base;
 	uint8_t *bytes;
 	size_t len;
+	uint8_t *all; /* before compaction */
+	size_t all_len;
 };
 
-struct fx {
-	struct part part;
+/* An append that was taken. */
+struct fx_kept {
+	int64_t segment;
+	uint64_t pos;
+	uint32_t len;
+	struct lblock **blocks;
+};
+
+/* What partitions share. */
+struct fx_memory {
 	struct part_env env;
 	struct lblock_pool pool;
 	uint8_t *mem;
 	struct st_req *reqs;
 	uint32_t req_count;
+	uint32_t users;
+};
+
+struct fx {
+	struct part part;
+	struct fx_memory *memory;
+	struct part_env *env;
+	struct lblock_pool *pool;
 	struct part_out out;
 	struct list queue; /* st_req at the storage */
 	struct fx_segment segments[FX_SEGMENTS];
@@ -46,6 +64,11 @@ struct fx {
 	int64_t end;   /* next offset at the storage */
 	int64_t now;
 	struct list done;
+	/* What the storage has not released: the asker's blocks must stay as they are. */
+	bool late; /* released by ST_FILL, or by fx_release */
+	struct st_pos released;
+	struct fx_kept *kept;
+	uint32_t kept_count, kept_first;
 };
 
 __attribute__((unused)) static struct part_config fx_config(void)
@@ -62,9 +85,17 @@ __attribute__((unused)) static struct part_config fx_config(void)
 /* Takes what the core has given out. */
 __attribute__((unused)) static void fx_take(struct fx *f)
 {
-	list_splice(&f->queue, &f->out.store);
-	list_splice(&f->done, &f->out.done);
+	struct list *n;
+	while ((n = list_pop_front(&f->out.store))) {
+		struct part *p = list_entry(n, struct st_req, node)->user;
+		list_push_back(&container_of(p, struct fx, part)->queue, n);
+	}
+	while ((n = list_pop_front(&f->out.done))) {
+		struct part *p = list_entry(n, struct part_op, node)->part;
+		list_push_back(&container_of(p, struct fx, part)->done, n);
+	}
 	part_check(&f->part);
+	part_env_check(f->env);
 }
 
 __attribute__((unused)) static void fx_open_at(struct fx *f, enum st_err err)
@@ -80,26 +111,62 @@ __attribute__((unused)) static void fx_open_at(struct fx *f, enum st_err err)
 	fx_take(f);
 }
 
-__attribute__((unused)) static struct fx *fx_new_unopened(
-	uint32_t blocks, uint32_t reqs, struct part_config config)
+static struct fx_memory *fx_memory_new(uint32_t blocks, uint32_t reqs)
+{
+	struct fx_memory *m = calloc(1, sizeof(*m));
+	size_t size = (size_t)blocks * LBLOCK_SIZE;
+	m->mem = aligned_alloc(4096, size);
+	assert_non_null(m->mem);
+	memset(m->mem, 0xee, size);
+	assert_int_equal(lblock_pool_init(&m->pool, m->mem, size), 0);
+	part_env_init(&m->env, &m->pool, NULL);
+	m->reqs = calloc(reqs, sizeof(*m->reqs));
+	m->req_count = reqs;
+	for (uint32_t i = 0; i < reqs; i++)
+		list_push_back(&m->env.free_reqs, &m->reqs[i].node);
+	return m;
+}
+
+/* All must be free again. */
+static void fx_memory_put(struct fx_memory *m)
+{
+	if (--m->users > 0)
+		return;
+	part_env_check(&m->env);
+	assert_int_equal(m->pool.free_count, m->pool.count);
+	assert_true(list_empty(&m->env.cached) && list_empty(&m->env.held));
+	assert_true(list_empty(&m->env.holders) && list_empty(&m->env.cold_line));
+	assert_int_equal(m->env.cold_blocks, 0);
+	assert_int_equal(m->env.fills_out, 0);
+	uint32_t reqs = 0;
+	list_for_each (it, &m->env.free_reqs)
+		reqs++;
+	assert_int_equal(reqs, m->req_count);
+	lblock_pool_fini(&m->pool);
+	free(m->reqs);
+	free(m->mem);
+	free(m);
+}
+
+static struct fx *fx_new_with(struct fx_memory *m, struct part_config config)
 {
 	struct fx *f = calloc(1, sizeof(*f));
-	size_t size = (size_t)blocks * LBLOCK_SIZE;
-	f->mem = aligned_alloc(4096, size);
-	assert_non_null(f->mem);
-	memset(f->mem, 0xee, size);
-	assert_int_equal(lblock_pool_init(&f->pool, f->mem, size), 0);
-	part_env_init(&f->env, &f->pool, NULL);
-	f->reqs = calloc(reqs, sizeof(*f->reqs));
-	f->req_count = reqs;
-	for (uint32_t i = 0; i < reqs; i++)
-		list_push_back(&f->env.free_reqs, &f->reqs[i].node);
+	f->memory = m;
+	f->env = &m->env;
+	f->pool = &m->pool;
+	m->users++;
 	part_out_init(&f->out);
 	list_init(&f->queue);
 	list_init(&f->done);
 	f->now = FX_NOW;
-	part_init(&f->part, &f->env, 7, 3, &config, 5);
+	part_init(&f->part, f->env, 7, 3, &config, 5);
 	return f;
+}
+
+__attribute__((unused)) static struct fx *fx_new_unopened(
+	uint32_t blocks, uint32_t reqs, struct part_config config)
+{
+	return fx_new_with(fx_memory_new(blocks, reqs), config);
 }
 
 __attribute__((unused)) static struct fx *fx_new(
@@ -108,6 +175,14 @@ __attribute__((unused)) static struct fx *fx_new(
 	struct fx *f = fx_new_unopened(blocks, reqs, config);
 	fx_open_at(f, ST_OK);
 	return f;
+}
+
+/* Another partition that shares f's memory. */
+__attribute__((unused)) static struct fx *fx_new_beside(struct fx *f, struct part_config config)
+{
+	struct fx *g = fx_new_with(f->memory, config);
+	fx_open_at(g, ST_OK);
+	return g;
 }
 
 __attribute__((unused)) static void fx_start(struct fx *f, struct part_op *op)
@@ -137,6 +212,70 @@ __attribute__((unused)) static uint32_t fx_queued(struct fx *f)
 	return n;
 }
 
+/* True when the storage has not released the byte. */
+static bool fx_needs(const struct fx *f, int64_t segment, uint64_t pos)
+{
+	return segment > f->released.segment ||
+	       (segment == f->released.segment && pos >= f->released.pos);
+}
+
+/* Looks at what is kept and not released: the blocks must hold the log's bytes, linked. */
+__attribute__((unused)) static void fx_check_kept(struct fx *f)
+{
+	for (uint32_t i = f->kept_first, s = 0; i < f->kept_count; i++) {
+		struct fx_kept *k = &f->kept[i];
+		while (f->segments[s].base != k->segment)
+			s++;
+		uint64_t end = k->pos + k->len;
+		uint64_t pos = k->pos;
+		for (uint32_t n = 0; pos < end; n++) {
+			uint64_t to = min_of(end, (pos / LBLOCK_SIZE + 1) * LBLOCK_SIZE);
+			if (fx_needs(f, k->segment, to - 1)) {
+				const struct lblock *b = k->blocks[n];
+				assert_true(b->refs > 0);
+				assert_memory_equal(b->data + pos % LBLOCK_SIZE,
+					f->segments[s].all + pos, to - pos);
+				assert_true(to == end || b->next == k->blocks[n + 1]);
+			}
+			pos = to;
+		}
+	}
+}
+
+/* The storage needs nothing below pos any more; its next answer says so. */
+__attribute__((unused)) static void fx_release(struct fx *f, struct st_pos pos)
+{
+	bool ahead = pos.segment > f->released.segment ||
+		     (pos.segment == f->released.segment && pos.pos > f->released.pos);
+	if (ahead)
+		f->released = pos;
+	while (f->kept_first < f->kept_count) {
+		struct fx_kept *k = &f->kept[f->kept_first];
+		if (fx_needs(f, k->segment, k->pos + k->len - 1))
+			return;
+		free(k->blocks);
+		f->kept_first++;
+	}
+	f->kept_first = f->kept_count = 0;
+}
+
+static void fx_keep(struct fx *f, struct st_req *r)
+{
+	struct lspan s = r->append.span;
+	if (!f->late) {
+		fx_release(f, (struct st_pos){r->append.segment, r->append.pos + s.len});
+	} else {
+		struct fx_kept k = {r->append.segment, r->append.pos, s.len, NULL};
+		k.blocks = calloc(lspan_blocks(s), sizeof(*k.blocks));
+		struct lblock *b = s.first;
+		for (uint32_t i = 0; i < lspan_blocks(s); i++, b = b->next)
+			k.blocks[i] = b;
+		f->kept = realloc(f->kept, (f->kept_count + 1) * sizeof(*f->kept));
+		f->kept[f->kept_count++] = k;
+	}
+	r->append.released = f->released;
+}
+
 static void fx_do_append(struct fx *f, struct st_req *r)
 {
 	struct fx_segment *s = f->segment_count ? &f->segments[f->segment_count - 1] : NULL;
@@ -164,6 +303,10 @@ static void fx_do_append(struct fx *f, struct st_req *r)
 	}
 	assert_true(f->end == r->append.last_offset + 1);
 	s->len = end;
+	s->all = realloc(s->all, end);
+	memcpy(s->all + s->all_len, s->bytes + s->all_len, end - s->all_len);
+	s->all_len = end;
+	fx_keep(f, r);
 }
 
 /* The segment that holds the offset, and the position of the batch that contains it. */
@@ -257,6 +400,12 @@ static void fx_do_trim(struct fx *f, struct st_req *r)
 	r->trim.log_start_offset = f->start;
 }
 
+static void fx_do_fill(struct fx *f, struct st_req *r)
+{
+	fx_release(f, r->fill.wanted);
+	r->fill.released = f->released;
+}
+
 /* Answers the oldest request of the queue; with ST_OK the storage does it first. */
 __attribute__((unused)) static void fx_answer_one(struct fx *f, struct st_req *r, enum st_err err)
 {
@@ -265,6 +414,9 @@ __attribute__((unused)) static void fx_answer_one(struct fx *f, struct st_req *r
 	assert_int_equal(r->worker, 3);
 	assert_ptr_equal(r->user, &f->part);
 	r->err = err;
+	if (err == ST_E_IO || err == ST_E_OFFLINE)
+		fx_release(f, (struct st_pos){INT64_MAX, 0}); /* it has failed, and needs nothing */
+	fx_check_kept(f);
 	if (err == ST_OK && r->op == ST_APPEND)
 		fx_do_append(f, r);
 	else if (err == ST_OK && r->op == ST_READ)
@@ -273,6 +425,8 @@ __attribute__((unused)) static void fx_answer_one(struct fx *f, struct st_req *r
 		fx_do_lookup(f, r);
 	else if (err == ST_OK && r->op == ST_TAIL)
 		fx_do_tail(f, r);
+	else if (err == ST_OK && r->op == ST_FILL)
+		fx_do_fill(f, r);
 	else if (err == ST_OK && r->op == ST_TRIM)
 		fx_do_trim(f, r);
 	else if (err == ST_OK && (r->op == ST_RETAIN || r->op == ST_CLEAN))
@@ -305,18 +459,13 @@ __attribute__((unused)) static void fx_free(struct fx *f)
 	fx_take(f);
 	fx_run(f); /* upkeep that is under way is answered before the log is closed */
 	part_fini(&f->part);
-	assert_int_equal(f->pool.free_count, f->pool.count);
-	assert_true(list_empty(&f->env.cached));
-	assert_int_equal(f->env.cached_blocks, 0);
-	uint32_t reqs = 0;
-	list_for_each (it, &f->env.free_reqs)
-		reqs++;
-	assert_int_equal(reqs, f->req_count);
-	for (uint32_t i = 0; i < f->segment_count; i++)
+	fx_memory_put(f->memory);
+	for (uint32_t i = 0; i < f->segment_count; i++) {
 		free(f->segments[i].bytes);
-	lblock_pool_fini(&f->pool);
-	free(f->reqs);
-	free(f->mem);
+		free(f->segments[i].all);
+	}
+	fx_release(f, (struct st_pos){INT64_MAX, 0});
+	free(f->kept);
 	free(f);
 }
 
@@ -406,6 +555,64 @@ __attribute__((unused)) static uint32_t fx_check_span(
 		n++;
 	}
 	assert_int_equal(p, span.len);
+	free(bytes);
+	return n;
+}
+
+/* Removes batches of a sealed segment that nobody keeps blocks of; `gone` of 256 of them. */
+__attribute__((unused)) static void fx_compact(
+	struct fx *f, struct fx_segment *s, struct prng *rng, uint32_t gone)
+{
+	size_t to = 0;
+	assert_true(s->base < f->released.segment);
+	for (size_t at = 0; at < s->len;) {
+		size_t n = batch_size(s->bytes + at);
+		if (prng_below(rng, 256) >= gone) {
+			memmove(s->bytes + to, s->bytes + at, n);
+			to += n;
+		}
+		at += n;
+	}
+	s->len = to;
+}
+
+/* The batch with the base offset, before compaction. */
+static const uint8_t *fx_batch_of(struct fx *f, int64_t base)
+{
+	uint32_t i = 0;
+	while (i + 1 < f->segment_count && f->segments[i + 1].base <= base)
+		i++;
+	struct fx_segment *s = &f->segments[i];
+	for (size_t at = 0; at < s->all_len; at += batch_size(s->all + at))
+		if (batch_base_offset(s->all + at) == base)
+			return s->all + at;
+	return NULL;
+}
+
+/* Checks a span of a log that may be compacted: every batch is one that was appended, they go up,
+ * and none is left out that is still there. How many. */
+__attribute__((unused)) static uint32_t fx_check_span_gaps(
+	struct fx *f, struct lspan span, int64_t offset)
+{
+	uint8_t *bytes = malloc(span.len);
+	lspan_copy(span, 0, bytes, span.len);
+	uint32_t n = 0;
+	uint32_t at = 0;
+	for (int64_t next = offset; at < span.len; n++) {
+		const uint8_t *b = bytes + at;
+		const uint8_t *all = fx_batch_of(f, batch_base_offset(b));
+		size_t there;
+		assert_non_null(all);
+		assert_memory_equal(b, all, batch_size(all));
+		struct fx_segment *s = fx_find(f, next, &there);
+		assert_non_null(s);
+		assert_true(batch_base_offset(s->bytes + there) >= batch_base_offset(b));
+		assert_true(batch_last_offset(b) >= next);
+		next = batch_next_offset(b);
+		assert_true(next <= f->part.high_watermark);
+		at += batch_size(b);
+	}
+	assert_int_equal(at, span.len);
 	free(bytes);
 	return n;
 }

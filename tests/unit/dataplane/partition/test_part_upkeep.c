@@ -25,7 +25,7 @@ static int16_t fetch_error(struct fx *f, int64_t offset)
 	fx_run(f);
 	assert_ptr_equal(fx_done(f), &op);
 	if (op.fetch.span.len > 0)
-		part_release(&f->env, op.fetch.span);
+		part_release(f->env, op.fetch.span);
 	return op.error;
 }
 
