@@ -99,6 +99,7 @@ struct st_policy {
 	int64_t min_compaction_lag_ms; /* younger records are not compacted */
 	int64_t max_compaction_lag_ms; /* older ones are, whatever the ratio */
 	uint32_t min_dirty_ppm;	       /* min.cleanable.dirty.ratio in millionths */
+	uint64_t segment_bytes;	       /* compacted segments grow up to this */
 };
 
 #define ST_TOPIC_MAX 249
@@ -211,6 +212,7 @@ struct st_req {
 	X(journal_used_bytes, "of it in use")                                                      \
 	X(played_bytes_total, "bytes of the journal played at the start")                          \
 	X(removed_bytes_total, "bytes of segments removed by retention")                           \
+	X(cleaned_bytes_total, "bytes read by compaction")                                         \
 	X(corrupt_blocks_total, "blocks found damaged")                                            \
 	X(registered_buffers, "1 when log blocks are registered with io_uring")                    \
 	X(syscalls_total, "system calls made by the worker")
@@ -246,9 +248,9 @@ struct st_config {
 	enum st_durability durability;
 	uint8_t *log_memory; /* all log blocks, to register as fixed buffers */
 	size_t log_bytes;
-	uint16_t askers;	/* number of shards plus one (control) */
-	uint16_t workers;	/* how many there are; the same for each */
-	uint16_t index;		/* of this worker */
+	uint16_t askers;  /* number of shards plus one (control) */
+	uint16_t workers; /* how many there are; the same for each */
+	uint16_t index;	  /* of this worker */
 	uint32_t max_logs;
 	uint64_t journal_bytes;	      /* of this worker in each directory */
 	uint64_t cleaner_bytes_per_s; /* that ST_CLEAN may read and write; UINT64_MAX: any */

@@ -55,6 +55,7 @@ static struct part_config shard_topics_config(const struct image_topic *t)
 				.min_compaction_lag_ms = c->min_compaction_lag_ms,
 				.max_compaction_lag_ms = c->max_compaction_lag_ms,
 				.min_dirty_ppm = c->min_dirty_ppm,
+				.segment_bytes = (uint64_t)c->segment_bytes,
 			},
 	};
 }

@@ -139,6 +139,8 @@ static void segment_learn(struct segment *s, const struct fmt_bidx_page *p)
 	s->max_timestamp = p->max_timestamp;
 	s->leader_epoch = p->leader_epoch;
 	s->compacted = p->flags & BIDX_COMPACTED;
+	s->dirty = p->flags & BIDX_DIRTY;
+	s->delete_horizon_ms = p->delete_horizon_ms;
 	s->known = true;
 }
 

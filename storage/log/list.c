@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "storage/log/compact.h"
 #include "storage/log/log.h"
 
 struct listing {
@@ -93,7 +94,9 @@ enum st_err log_list(struct log_env *env, struct log *l)
 	if (l->listed)
 		return ST_OK;
 	log_path(env, l, path);
-	int rc = env->io->api->list(env->io, path, listing_add, &ls);
+	int rc = compact_recover(env->io, path, &l->topic_id, l->partition);
+	if (rc == 0)
+		rc = env->io->api->list(env->io, path, listing_add, &ls);
 	if (rc == 0 && ls.short_of_memory)
 		rc = -ENOMEM;
 	if (ls.count)

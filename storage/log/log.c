@@ -57,7 +57,7 @@ struct log *log_new(uint16_t dir, const struct uuid *topic_id, int32_t partition
 	l->dir = dir;
 	l->topic_id = *topic_id;
 	l->partition = partition;
-	l->log_start_offset = start_offset;
+	l->log_start_offset = l->checkpoint_segment = start_offset;
 	l->older_max_timestamp = -1;
 	l->listed = true;
 	return l;
@@ -291,6 +291,7 @@ struct log *log_of_ckpt(uint16_t dir, const struct ckpt_view *v)
 	if (!l)
 		return NULL;
 	l->log_start_offset = r->log_start_offset;
+	l->checkpoint_segment = r->segment;
 	l->older_max_timestamp = r->older_max_timestamp;
 	l->damaged = r->flags & CKPT_LOG_DAMAGED;
 	l->has_files = r->flags & CKPT_LOG_FILES;

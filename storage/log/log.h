@@ -46,13 +46,16 @@ struct segment {
 	uint64_t end_pos;
 	int64_t max_timestamp; /* -1: none */
 	int64_t created_ms;
-	int32_t leader_epoch; /* of the last batch */
-	int64_t last_batch;   /* its base offset, once one was added in this life */
-	bool rolled;	      /* nothing is appended any more */
-	bool sealed;	      /* and all of it, with its index, is in the files */
-	bool compacted;	      /* offsets have gaps */
-	bool known;	      /* sealed: the ends above have been read from its index */
-	bool damaged;	      /* something of it is known to be corrupt */
+	int32_t leader_epoch;	   /* of the last batch */
+	int64_t last_batch;	   /* its base offset, once one was added in this life */
+	bool rolled;		   /* nothing is appended any more */
+	bool sealed;		   /* and all of it, with its index, is in the files */
+	bool compacted;		   /* offsets have gaps */
+	bool dirty;		   /* compacted, but not all of it */
+	int64_t delete_horizon_ms; /* compacted: when the first of its tombstones may go; 0: none
+				      waits */
+	bool known;		   /* sealed: the ends above have been read from its index */
+	bool damaged;		   /* something of it is known to be corrupt */
 
 	struct io_file *file;  /* NULL: not open */
 	uint64_t file_size;    /* allocated; a multiple of a page */
@@ -89,7 +92,11 @@ struct log {
 	int32_t partition;
 	uint32_t seed; /* of block sums, but for the segment */
 	char *topic;
+	bool lost;	  /* recovery did not find its files */
+	bool uncleanable; /* compaction has met damage */
 	int64_t log_start_offset;
+	int64_t checkpoint_segment;  /* the active one in the newest checkpoint: recovery may write
+					to it,  and to those behind it, again */
 	int64_t older_max_timestamp; /* of segments before the active one; -1: none */
 	struct segment *
 		*segments; /* known ones; all of them once it is listed; the last one is active */
@@ -178,6 +185,8 @@ uint64_t segment_grown_size(const struct segment *s, uint64_t end);
 /* A sealed segment gets its file open and its blocks loaded for reading; the active one its blocks.
  */
 enum st_err segment_warm(struct log_env *env, struct log *l, struct segment *s);
+/* Closes the files of a sealed segment that nobody uses. */
+void segment_close(struct log_env *env, struct segment *s);
 /* Closes the least recently used sealed segments when too many are open. */
 void segment_cool(struct log_env *env);
 /* A sealed segment whose files have just been flushed joins those that are open for readers. */

@@ -166,22 +166,35 @@ static int replay_checkpoint(struct replay *r, const uint8_t *p)
 
 /* --- entries ----------------------------------------------------------------------------- */
 
+/* Opens the segment for writing. A log whose files are gone was deleted, and the journal will come
+ * to that; until then its bytes are counted, and go nowhere. */
+static int replay_open_file(struct replay *r, struct log *l, struct segment *s)
+{
+	int rc = l->lost ? 0 : segment_open_file(&r->env, l, s);
+	if (rc != -ENOENT)
+		return rc;
+	l->lost = true;
+	return 0;
+}
+
 /* Writes the pending pages in front of `limit` to the segment. */
 static int replay_spill_to(struct replay *r, struct log *l, struct segment *s, uint64_t limit)
 {
 	struct log_env *env = &r->env;
-	int rc = segment_open_file(env, l, s);
+	int rc = replay_open_file(r, l, s);
 	while (rc == 0 && s->fill_pos + FMT_PAGE <= limit) {
 		size_t n = (size_t)min_of(
 			align_down(limit - s->fill_pos, (uint64_t)FMT_PAGE), (uint64_t)LOG_SCRATCH);
 		memcpy(env->scratch, s->tail, n);
-		int64_t put = env->io->api->pwrite(env->io, s->file, env->scratch, n, s->fill_pos);
+		int64_t put = (int64_t)n;
+		if (!l->lost)
+			put = env->io->api->pwrite(env->io, s->file, env->scratch, n, s->fill_pos);
 		if (put != (int64_t)n)
 			return put < 0 ? (int)put : -EIO;
 		memmove(s->tail, s->tail + n, (size_t)segment_pending(s) - n);
 		s->fill_pos += n;
 		s->file_size = max_of(s->file_size, s->fill_pos);
-		s->file_dirty = true;
+		s->file_dirty = !l->lost;
 	}
 	if (segment_pending(s) == 0) {
 		free(s->tail);
@@ -260,9 +273,9 @@ static int replay_direct_is_there(struct replay *r, struct log *l, struct segmen
 	uint8_t *buf = r->env.scratch;
 	uint32_t crc = 0;
 	uint64_t pos = from, end = e->pos + e->length;
-	int rc = segment_open_file(&r->env, l, s);
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
+	int rc = replay_open_file(r, l, s);
+	if (rc < 0 || l->lost)
+		return rc;
 	while (pos < end) {
 		uint64_t n = min_of(end - pos, (uint64_t)LOG_SCRATCH);
 		int64_t got = io->api->pread(io, s->file, buf, n, pos);
@@ -302,6 +315,8 @@ static int replay_direct(struct replay *r, struct log *l, const struct fmt_jrnl_
 			r->lane->cut_bytes += e->length;
 			return 0;
 		}
+		if (s->file && log_flush(&r->env, s->file) < 0)
+			return -EIO;
 	}
 	int rc = replay_spill_to(r, l, s, from); /* what was filled before need not be flushed */
 	if (rc == 0)
@@ -325,7 +340,7 @@ static int replay_direct(struct replay *r, struct log *l, const struct fmt_jrnl_
 	s->end_offset = d.end_offset;
 	s->max_timestamp = max_of(s->max_timestamp, d.max_timestamp);
 	s->leader_epoch = d.leader_epoch;
-	s->file_dirty = true;
+	s->file_dirty = !l->lost && s->file;
 	l->has_files = true;
 	return 0;
 }
@@ -525,6 +540,11 @@ static int replay_finish(struct replay *r)
 		struct log *l = r->by_number[i];
 		if (!l)
 			continue;
+		if (l->lost) {
+			log_error(
+				"storage", "%s-%d: its files are missing", l->topic, l->partition);
+			l->damaged = true;
+		}
 		struct segment *s = log_active(l);
 		int rc = segment_pending(s) >= FMT_PAGE ? replay_spill(r, l, s) : 0;
 		if (rc == 0)
@@ -534,6 +554,12 @@ static int replay_finish(struct replay *r)
 		r->by_number[i] = NULL;
 	}
 	return 0;
+}
+
+/* The last group is served from now on: it may have been in the device's cache only. */
+static int replay_keep(struct replay *r)
+{
+	return r->lane->played_bytes > 0 ? log_flush(&r->env, r->journal) : 0;
 }
 
 static int replay_run(struct replay *r, const uint8_t *ckpt)
@@ -547,6 +573,8 @@ static int replay_run(struct replay *r, const uint8_t *ckpt)
 		r->why = "its journal cannot be played";
 		rc = replay_journal(r);
 	}
+	if (rc == 0)
+		rc = replay_keep(r);
 	return rc == 0 ? replay_finish(r) : rc;
 }
 

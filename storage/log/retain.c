@@ -61,7 +61,8 @@ bool log_drop_oldest(struct log_env *env, struct log *l, uint64_t *freed)
 	struct segment *s = l->segments[0];
 	if (s->end_offset > l->log_start_offset)
 		return false;
-	if (!s->sealed || s->reads > 0 || s->file_dirty || s->index_dirty)
+	if (!s->sealed || s->end_offset > l->checkpoint_segment || s->reads > 0 || s->file_dirty ||
+		s->index_dirty)
 		return true; /* later */
 	segment_path(env, l, s->base_offset, "log", path);
 	if (env->io->api->unlink(env->io, path) < 0)

@@ -47,6 +47,12 @@ static void segment_chill(struct log_env *env, struct segment *s)
 	segment_forget_blocks(s);
 }
 
+void segment_close(struct log_env *env, struct segment *s)
+{
+	CHECK(s->sealed);
+	segment_chill(env, s);
+}
+
 void segment_free(struct log_env *env, struct segment *s)
 {
 	if (!s)

@@ -41,13 +41,6 @@ static void chore_retain(struct engine *e, struct st_log *l, struct st_req *r)
 		eng_answer(e, r, err);
 }
 
-static void chore_clean(struct engine *e, struct st_log *l, struct st_req *r)
-{
-	r->retain.log_start_offset = l->log->log_start_offset;
-	r->retain.freed_bytes = 0;
-	eng_answer(e, r, ST_OK);
-}
-
 /* Serves the request at the head of l's queue, which is not an append. False: it has to wait. */
 static bool chore_serve(struct engine *e, struct st_log *l, struct st_req *r)
 {
@@ -81,7 +74,7 @@ static bool chore_serve(struct engine *e, struct st_log *l, struct st_req *r)
 		break;
 	default:
 		CHECK(r->op == ST_CLEAN);
-		chore_clean(e, l, r);
+		list_push_back(&e->cleaner.waiting, &r->node);
 	}
 	return true;
 }

@@ -289,7 +289,8 @@ static void ckpt_end(struct engine *e, struct eng_lane *lane)
 	if (lane->slot)
 		e->io->api->close(e->io, lane->slot);
 	lane->slot = NULL;
-	if (lane->ckpt_err == ST_OK && eng_lane_ok(e, lane)) {
+	bool installed = lane->ckpt_err == ST_OK && eng_lane_ok(e, lane);
+	if (installed) {
 		const struct fmt_ckpt *c = (const void *)lane->snapshot;
 		st->tail = lane->snapshot_pos;
 		st->ckpt_seq++;
@@ -305,6 +306,8 @@ static void ckpt_end(struct engine *e, struct eng_lane *lane)
 	list_for_each (it, &lane->logs) {
 		struct st_log *l = list_entry(it, struct st_log, node);
 		l->ckpt_waits = false;
+		if (installed)
+			l->log->checkpoint_segment = l->ckpt_segment;
 		for (uint32_t i = 0; i < l->log->segment_count; i++) {
 			struct segment *s = l->log->segments[i];
 			if (s->sealed && !s->file_dirty && !s->index_dirty && s->file)

@@ -144,6 +144,7 @@ struct engine *engine_create(struct io *io, struct store *store, const struct en
 	list_init(&e->free_reads);
 	list_init(&e->reading);
 	list_init(&e->waiting);
+	list_init(&e->cleaner.waiting);
 	if (!engine_alloc(e)) {
 		engine_destroy(e);
 		return NULL;
@@ -176,6 +177,7 @@ void engine_destroy(struct engine *e)
 			e->io->api->close(e->io, e->ops[i].io.file);
 	for (uint16_t i = 0; i < e->lane_count; i++)
 		lane_destroy(e, &e->lanes[i]);
+	clean_fini(e);
 	log_env_fini(&e->env);
 	free(e->own_staging);
 	free(e->ops);
@@ -510,6 +512,7 @@ void engine_step(struct engine *e, int64_t now_ms, struct list *done)
 		ckpt_run(e, lane);
 		chores_sweep(e, lane);
 	}
+	clean_run(e);
 	engine_count(e);
 	e->done = NULL;
 }
@@ -526,6 +529,8 @@ uint32_t engine_in_flight(const struct engine *e)
 
 uint32_t engine_wait_ms(const struct engine *e)
 {
+	if (clean_is_active(e))
+		return 1;
 	for (uint16_t i = 0; i < e->lane_count; i++) {
 		const struct eng_lane *lane = &e->lanes[i];
 		if (!eng_lane_ok(e, lane))

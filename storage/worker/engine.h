@@ -31,9 +31,12 @@ struct engine;
 
 struct engine_config {
 	enum st_durability durability;
-	uint16_t worker;	    /* index: picks the lanes */
-	uint32_t max_logs;	    /* open at once */
-	struct st_metrics *metrics; /* borrowed; NULL: none */
+	uint16_t worker;	      /* index: picks the lanes */
+	uint32_t max_logs;	      /* open at once */
+	uint64_t cleaner_bytes_per_s; /* for compaction; UINT64_MAX: any */
+	uint64_t cleaner_map_bytes;   /* memory for its keys */
+	uint8_t cleaner_seed[16];     /* secret: of the hash of keys */
+	struct st_metrics *metrics;   /* borrowed; NULL: none */
 	uint8_t *staging; /* engine_staging_size bytes, 4096-aligned, borrowed; NULL: allocated */
 };
 

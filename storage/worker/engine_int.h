@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "storage/format/jrnl.h"
+#include "storage/log/compact.h"
 #include "storage/log/log.h"
 #include "storage/worker/engine.h"
 
@@ -16,6 +17,7 @@
  *   fill.c     pending bytes go to the segments, and full index pages to their files
  *   ckpt.c     checkpoints: the journal's space becomes free again
  *   reads.c    cold reads
+ *   clean.c    compaction
  *   chores.c   everything else that is asked of a log, in order with its appends
  */
 
@@ -187,6 +189,16 @@ struct eng_lane {
 	bool clean;	       /* the last checkpoint is that of a clean stop */
 };
 
+/* The one compaction under way. */
+struct eng_cleaner {
+	struct st_req *req; /* ST_CLEAN; NULL: none */
+	struct compact *compact;
+	struct compact_memory memory;
+	struct list waiting; /* st_req */
+	int64_t not_before_ms;
+	bool swaps; /* an output waits for the readers of its inputs */
+};
+
 struct engine {
 	struct io *io;
 	struct store *store;
@@ -211,6 +223,7 @@ struct engine {
 	uint32_t ops_out;
 	uint32_t used[ENG_READ + 1]; /* operations in flight by use */
 
+	struct eng_cleaner cleaner;
 	uint8_t *pages[ENGINE_STAGING_PAGES]; /* free staging pages */
 	uint32_t page_count;
 
@@ -304,5 +317,12 @@ void chores_committed(struct engine *e, struct eng_lane *lane, struct st_req *r,
 void chores_finish_delete(struct engine *e, struct st_log *l, struct st_req *r);
 /* Removes a little of what is not needed any more. */
 void chores_sweep(struct engine *e, struct eng_lane *lane);
+
+/* clean.c */
+void clean_run(struct engine *e);
+/* Gives its memory back. */
+void clean_release(struct engine *e);
+bool clean_is_active(const struct engine *e);
+void clean_fini(struct engine *e);
 
 #endif

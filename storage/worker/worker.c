@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -133,8 +134,8 @@ static void worker_sleep(struct st_worker *w)
 	waker_arm(&w->waker);
 	bool soon = w->backlog || __atomic_load_n(&w->stop, __ATOMIC_SEQ_CST);
 	if (!worker_has_requests(w))
-		io_ring_wait(w->ring,
-			soon ? BACKLOG_WAIT_NS : engine_wait_ms(w->engine) * NS_PER_MS);
+		io_ring_wait(
+			w->ring, soon ? BACKLOG_WAIT_NS : engine_wait_ms(w->engine) * NS_PER_MS);
 	waker_disarm(&w->waker);
 	w->wakes++;
 	if (clock_mono_ns() - before < SPIN_MAX_NS)
@@ -241,13 +242,17 @@ static bool worker_open_engine(struct st_worker *w, char *err, size_t err_size)
 			"log memory is not registered with io_uring: RLIMIT_MEMLOCK is too low "
 			"for %zu MiB; it works, with more CPU per write (see ulimit -l)",
 			w->cfg.log_bytes >> 20);
-	const struct engine_config cfg = {
+	struct engine_config cfg = {
 		.durability = w->cfg.durability,
 		.max_logs = w->cfg.max_logs,
+		.cleaner_bytes_per_s = w->cfg.cleaner_bytes_per_s,
+		.cleaner_map_bytes = w->cfg.cleaner_map_bytes,
 		.metrics = &w->metrics,
 		.staging = w->staging,
 		.worker = w->cfg.index,
 	};
+	if (getrandom(cfg.cleaner_seed, sizeof(cfg.cleaner_seed), 0) < 0)
+		memcpy(cfg.cleaner_seed, &(uint64_t){clock_mono_ns()}, sizeof(uint64_t));
 	w->engine = engine_create(io_ring_io(w->ring), w->dirs->store, &cfg);
 	if (!w->engine)
 		snprintf(err, err_size, "out of memory");
