@@ -80,7 +80,7 @@ static inline void cio_link(struct cio_name *names, const char *name, int file)
 		if (names[i].file < 0)
 			n = &names[i];
 	CHECK(n);
-	snprintf(n->name, sizeof(n->name), "%s", name);
+	snprintf(n->name, sizeof(n->name), "%.63s", name);
 	n->file = file;
 }
 
@@ -89,8 +89,8 @@ static inline void cio_op(
 {
 	CHECK(c->op_count < CIO_OPS);
 	c->ops[c->op_count].what = what;
-	snprintf(c->ops[c->op_count].a, 64, "%s", a);
-	snprintf(c->ops[c->op_count].b, 64, "%s", b);
+	snprintf(c->ops[c->op_count].a, 64, "%.63s", a);
+	snprintf(c->ops[c->op_count].b, 64, "%.63s", b);
 	c->ops[c->op_count++].file = file;
 }
 

@@ -93,6 +93,8 @@ static struct run *run_new(uint64_t seed, uint32_t map_size)
 	k->value_max = 100;
 	for (int i = 0; i < 5; i++)
 		ck_append(k, 5000 + prng_below(&k->prng, 15000));
+	k->batch_max = 1;
+	ck_append(k, 1); /* the smallest segment there is */
 	memcpy(r->segments, k->segments, sizeof(r->segments));
 	r->count = k->count;
 	r->start = malloc(sizeof(*r->start));
@@ -304,6 +306,29 @@ static void test_an_end_at_any_step_leaves_nothing_behind(void **state)
 	run_free(r);
 }
 
+static void test_what_was_swapped_in_can_be_deleted_at_once(void **state)
+{
+	struct run *r = run_new(10, 1 << 20);
+	struct prng prng = {.s = 10};
+	for (int turn = 0; turn < 40; turn++) {
+		rewind_to(r, r->start);
+		assert_int_equal(run_on(r->k).step, COMPACT_DONE);
+		for (int i = 0; i < CIO_FILES; i++) {
+			char path[IO_PATH_MAX];
+			if (r->k->disk->now[i].file < 0)
+				continue;
+			snprintf(path, sizeof(path), CK_PATH "/%s", r->k->disk->now[i].name);
+			assert_int_equal(cio_unlink(&r->k->disk->io, path), 0);
+		}
+		cio_crash(r->k->disk, CIO_SOME, &prng);
+		assert_int_equal(recover(r->k), 0);
+		for (int i = 0; i < CIO_FILES; i++)
+			if (r->k->disk->now[i].file >= 0)
+				assert_null(strstr(r->k->disk->now[i].name, ".swap"));
+	}
+	run_free(r);
+}
+
 static void test_files_of_others_are_left_alone(void **state)
 {
 	struct run *r = run_new(9, 1 << 20);
@@ -333,6 +358,7 @@ int main(void)
 		cmocka_unit_test(test_a_disk_that_is_full_for_good_is_as_before),
 		cmocka_unit_test(test_an_output_without_a_valid_index_is_not_swapped_in),
 		cmocka_unit_test(test_an_end_at_any_step_leaves_nothing_behind),
+		cmocka_unit_test(test_what_was_swapped_in_can_be_deleted_at_once),
 		cmocka_unit_test(test_files_of_others_are_left_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
