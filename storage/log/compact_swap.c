@@ -167,14 +167,6 @@ static void each_name(void *arg, const char *name)
 	l->files[l->count++] = f;
 }
 
-static bool is_decided(const struct listing *l, int64_t base)
-{
-	for (uint32_t i = 0; i < l->count; i++)
-		if (l->files[i].what == FOUND_SWAP && l->files[i].base == base)
-			return true;
-	return false;
-}
-
 /* The last page of the index that belongs to <base>.log.swap. 0, -EBADMSG or -errno. */
 static int read_last_page(
 	struct io *io, const char *dir, int64_t base, uint32_t seed, struct fmt_bidx_page *page)
@@ -238,8 +230,9 @@ int compact_recover(struct io *io, const char *path, const struct uuid *topic_id
 	for (uint32_t i = 0; rc == 0 && i < l.count; i++)
 		if (l.files[i].what == FOUND_SWAP)
 			rc = recover_one(io, path, &l, l.files[i].base, topic_id, partition);
+	/* What was decided on has its names now; what is left was not. */
 	for (uint32_t i = 0; rc == 0 && i < l.count; i++)
-		if (l.files[i].what == FOUND_REST && !is_decided(&l, l.files[i].base))
+		if (l.files[i].what == FOUND_REST)
 			rc = swap_discard(io, path, l.files[i].base);
 	free(l.files);
 	return rc;
