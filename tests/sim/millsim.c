@@ -93,13 +93,16 @@ static void print_stats(const struct sim_stats *t)
 		(unsigned long long)t->unknown, (unsigned long long)t->fetched,
 		(unsigned long long)t->cold_reads, (unsigned long long)t->listed,
 		(unsigned long long)t->stalls);
-	printf("  disk: %llu operations, %llu short, %llu without space, %llu failed flushes; at "
-	       "power cuts "
-	       "%llu sectors kept, %llu lost, %llu names lost; recovery cut off %llu bytes\n",
+	printf("  %llu trims, %llu partitions deleted\n", (unsigned long long)t->trimmed,
+		(unsigned long long)t->deleted);
+	printf("  disk: %llu operations, %llu short, %llu without space; failed: %llu flushes, "
+	       "%llu writes, %llu reads; at power cuts %llu sectors kept, %llu lost, %llu names "
+	       "lost\n",
 		(unsigned long long)t->disk.operations, (unsigned long long)t->disk.short_transfers,
 		(unsigned long long)t->disk.no_space, (unsigned long long)t->disk.failed_flushes,
+		(unsigned long long)t->disk.failed_writes, (unsigned long long)t->disk.failed_reads,
 		(unsigned long long)t->disk.sectors_kept, (unsigned long long)t->disk.sectors_lost,
-		(unsigned long long)t->disk.names_lost, (unsigned long long)t->cut_bytes);
+		(unsigned long long)t->disk.names_lost);
 	printf("  %llu events, %.1f s of virtual time\n", (unsigned long long)t->events,
 		(double)t->virtual_us / 1e6);
 }

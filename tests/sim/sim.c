@@ -90,6 +90,10 @@ static void mix_faults(struct sim *s, struct sim_mix *m)
 		m->faults.no_space = 3 + sim_below(s, 30);
 	if (sim_one_in(s, 5))
 		m->faults.flush_fails = 20 + sim_below(s, 300);
+	if (sim_one_in(s, 8))
+		m->faults.write_fails = 50 + sim_below(s, 500);
+	if (sim_one_in(s, 8))
+		m->faults.read_fails = 5 + sim_below(s, 50);
 	m->crash_in_recovery = sim_one_in(s, 2);
 	m->clean_in_8 = sim_below(s, 4);
 	m->kill_in_8 = sim_below(s, 3);
@@ -117,6 +121,9 @@ static void mix_make(struct sim *s)
 	mix_faults(s, m);
 	m->compressed = sim_one_in(s, 2) ? 0 : sim_below(s, 9);
 	m->codec = (enum codec)(1 + sim_below(s, CODEC_COUNT - 1));
+	m->trims = sim_one_in(s, 2) ? 0 : 2 + sim_below(s, 20);
+	m->deletions = sim_one_in(s, 2) ? 0 : 20 + sim_below(s, 60);
+	m->retention_bytes = sim_one_in(s, 2) ? -1 : (int64_t)sim_below(s, 200000);
 	m->think_us = sim_one_in(s, 2) ? 50 : 100 + sim_below(s, 3000);
 	m->hold_us = sim_one_in(s, 2) ? 10 : sim_below(s, 5000);
 	m->ring_us = sim_one_in(s, 2) ? 0 : sim_below(s, 500);

@@ -49,9 +49,19 @@ struct sim_mix {
 	uint32_t calls; /* client calls in one life, about */
 	uint32_t clean_in_8, kill_in_8;
 	bool crash_in_recovery;
+	uint32_t trims, deletions; /* one call in so many; 0: none */
+	int64_t retention_bytes;   /* -1: none */
 };
 
 enum client_kind { CLIENT_PRODUCER, CLIENT_FETCHER, CLIENT_FOLLOWER, CLIENT_LISTER };
+
+/* Whether a partition is there for its clients. */
+enum part_life {
+	PART_UP,
+	PART_ENDING,   /* its operations end */
+	PART_DELETING, /* ST_DELETE is under way */
+	PART_COMING,   /* it is created anew */
+};
 
 struct client {
 	enum client_kind kind;
@@ -75,7 +85,8 @@ struct call {
 	uint32_t part;
 	uint32_t attempt;
 	uint64_t number;
-	int64_t hw_at_start;
+	int64_t hw_at_start, log_start_then;
+	uint64_t incarnation;
 	uint64_t release_us; /* a finished fetch is held until then; 0: not finished */
 	const uint8_t *data;
 };
@@ -83,7 +94,7 @@ struct call {
 struct sim_stats {
 	uint64_t events, lives, crashes, kills, clean_stops, crashes_in_recovery;
 	uint64_t acked, failed, unknown, fetched, listed, cold_reads, stalls;
-	uint64_t cut_bytes, virtual_us;
+	uint64_t virtual_us, trimmed, deleted;
 	struct sim_disk_counts disk;
 };
 
@@ -114,11 +125,14 @@ struct sim {
 	struct st_req *reqs;
 	struct batch_scratch scratch;
 	struct part parts[SIM_PARTS];
-	struct st_req opens[SIM_PARTS];
+	struct st_req opens[SIM_PARTS]; /* and deletions */
+	enum part_life lives_of[SIM_PARTS];
+	uint64_t incarnations[SIM_PARTS];
+	bool exists[SIM_PARTS]; /* this incarnation has been opened */
 	struct part_out out;
 	struct list to_engine, from_engine;
 	uint64_t to_engine_us, from_engine_us; /* when the rings move again; 0: at once */
-	uint64_t failed_flushes_before;
+	uint64_t disk_failures_before;
 	struct st_req
 		copies[SIM_COPIES]; /* ack-before-flush: requests that only the engine knows */
 
@@ -156,6 +170,22 @@ uint64_t node_next_us(const struct sim *s);
 /* Goes on until no operation is under way. */
 void node_drain(struct sim *s);
 void node_end(struct sim *s, enum sim_end how);
+
+/* sim_topics.c: partitions come and go. */
+/* Opens (or creates) all of them. False: the machine stopped, or it is over. */
+bool topics_start(struct sim *s);
+/* Goes on with deletions. */
+void topics_step(struct sim *s);
+/* Takes the answer to a request of its own. False: it is a partition's. */
+bool topics_answer(struct sim *s, struct st_req *r);
+void topics_delete(struct sim *s, uint32_t part);
+bool topics_are_idle(const struct sim *s);
+
+/* sim_node.c */
+/* Failed flushes and writes so far. */
+uint64_t node_disk_failures(const struct sim *s);
+/* Moves time to the next thing that happens. */
+void node_tick(struct sim *s);
 
 /* sim_client.c */
 void clients_init(struct sim *s);

@@ -4,8 +4,7 @@
 #include "storage/log/store.h"
 #include "storage/worker/engine.h"
 
-bool sim_api_start(
-	struct sim_api *a, const struct sim_api_config *cfg, char *err, size_t err_size)
+bool sim_api_start(struct sim_api *a, const struct sim_api_config *cfg, char *err, size_t err_size)
 {
 	*a = (struct sim_api){.io = cfg->io};
 	const struct store_config s = {

@@ -306,9 +306,40 @@ void chk_crashed(struct check *c)
 			c->attempts[i].fate = CHK_UNKNOWN;
 }
 
-void chk_reopened(struct check *c, uint32_t part, int64_t log_end)
+void chk_start_asked(struct check *c, uint32_t part, int64_t offset)
 {
 	struct chk_part *p = &c->parts[part];
+	p->start_max = max_of(p->start_max, offset);
+}
+
+void chk_start(struct check *c, uint32_t part, int64_t offset)
+{
+	struct chk_part *p = &c->parts[part];
+	if (offset < p->start || offset > p->start_max)
+		violated(c, CHK_START, "partition %u: from %lld to %lld, asked for %lld", part,
+			(long long)p->start, (long long)offset, (long long)p->start_max);
+	p->start = offset;
+}
+
+void chk_deleted(struct check *c, uint32_t part)
+{
+	struct chk_part *p = &c->parts[part];
+	for (uint32_t i = 0; i < c->attempt_count; i++)
+		if (c->attempts[i].part == part) {
+			c->attempts[i].fate = CHK_DEAD;
+			c->attempts[i].offset = -1;
+		}
+	free(p->log);
+	*p = (struct chk_part){0};
+	for (uint32_t i = 0; i < c->producers; i++)
+		c->orders[i * CHK_PARTS + part] = (struct chk_order){0};
+}
+
+void chk_reopened(struct check *c, uint32_t part, int64_t start, int64_t log_end)
+{
+	struct chk_part *p = &c->parts[part];
+	chk_start(c, part, start);
+	p->start_max = start; /* what was asked for and is not done will not be */
 	if (log_end < p->end)
 		violated(c, CHK_LOST, "partition %u ends at %lld, but %lld was reached", part,
 			(long long)log_end, (long long)p->end);
@@ -328,8 +359,8 @@ void chk_reread(struct check *c, uint32_t part)
  * -------------------------------------------------------------------------------------- */
 
 /* The record that ListOffsets should find in one batch: offset, or -1. */
-static int64_t find_record(
-	struct check *c, const struct chk_entry *e, int64_t timestamp, int64_t *found)
+static int64_t find_record(struct check *c, const struct chk_entry *e, int64_t timestamp,
+	int64_t start, int64_t *found)
 {
 	const struct chk_attempt *a = &c->attempts[e->attempt];
 	if (c->log_append_time) {
@@ -341,6 +372,8 @@ static int64_t find_record(
 	int64_t best = -1;
 	CHECK(batch_iter_init(&it, a->data, a->len, &c->scratch) == 0);
 	while (batch_iter_next(&it, &r) == 1) {
+		if (e->base + r.offset < start)
+			continue;
 		if (timestamp >= 0 && r.timestamp >= timestamp) {
 			*found = r.timestamp;
 			return e->base + r.offset;
@@ -360,10 +393,12 @@ static bool expect(struct check *c, const struct chk_part *p, int64_t timestamp,
 	*offset = *record_timestamp = -1;
 	for (uint32_t i = 0; i < p->count && p->log[i].base < limit; i++) {
 		const struct chk_entry *e = &p->log[i];
+		if (e->base + c->attempts[e->attempt].count <= p->start)
+			continue;
 		if (c->log_append_time && e->append_time < 0)
 			return false;
 		int64_t ts = -1;
-		int64_t at = find_record(c, e, timestamp, &ts);
+		int64_t at = find_record(c, e, timestamp, p->start, &ts);
 		if (at < 0 || (timestamp < 0 && ts <= *record_timestamp))
 			continue;
 		*offset = at;
@@ -375,7 +410,7 @@ static bool expect(struct check *c, const struct chk_part *p, int64_t timestamp,
 }
 
 void chk_listed(struct check *c, uint32_t part, int64_t timestamp, int64_t offset,
-	int64_t record_timestamp, int64_t hw_at_start)
+	int64_t record_timestamp, int64_t hw_at_start, int64_t start_then)
 {
 	struct chk_part *p = &c->parts[part];
 	c->listed++;
@@ -383,7 +418,9 @@ void chk_listed(struct check *c, uint32_t part, int64_t timestamp, int64_t offse
 		chk_watermark(c, part, offset);
 		return;
 	}
-	int64_t want = 0, want_ts = -1;
+	int64_t want = p->start, want_ts = -1;
+	if (p->start != p->start_max || start_then != p->start)
+		return; /* it moves */
 	/* the log may have grown while it was searched: what is found there is right, too */
 	int64_t limit = max_of(hw_at_start, offset + 1);
 	if (timestamp != -2 && !expect(c, p, timestamp, limit, &want, &want_ts))

@@ -32,7 +32,8 @@
 	X(BEYOND_WATERMARK, "data at or beyond the high watermark was given out")                  \
 	X(ORDER, "batches of a producer with one in flight are out of order")                      \
 	X(FETCH_SHAPE, "a fetch is empty, too large, or does not begin at its batch")              \
-	X(LIST, "ListOffsets is wrong")
+	X(LIST, "ListOffsets is wrong")                                                            \
+	X(START, "the log's start went back, or beyond what was asked")
 
 enum chk_rule {
 	CHK_OK,
@@ -66,6 +67,8 @@ struct chk_part {
 	uint32_t count, capacity;
 	int64_t end;	   /* everything below is known */
 	int64_t watermark; /* of this incarnation */
+	int64_t start;	   /* as told last */
+	int64_t start_max; /* as far as it was asked to go */
 };
 
 /* What is known of a producer at one partition, for the order of first appearances. */
@@ -108,13 +111,19 @@ void chk_watermark(struct check *c, uint32_t part, int64_t hw);
 void chk_fetched(struct check *c, uint32_t part, int64_t offset, uint32_t max_bytes,
 	bool at_least_one, const uint8_t *p, uint32_t len, int64_t hw);
 /* ListOffsets with this timestamp (-1, -2, -3 or >= 0), asked when the high watermark was
- * hw_at_start. */
+ * hw_at_start, and the log's start start_then. */
 void chk_listed(struct check *c, uint32_t part, int64_t timestamp, int64_t offset,
-	int64_t record_timestamp, int64_t hw_at_start);
+	int64_t record_timestamp, int64_t hw_at_start, int64_t start_then);
+/* The log's start may move up to this. */
+void chk_start_asked(struct check *c, uint32_t part, int64_t offset);
+/* It has been told. */
+void chk_start(struct check *c, uint32_t part, int64_t offset);
+/* The partition has been deleted: nothing of it comes back. The next one of its name is empty. */
+void chk_deleted(struct check *c, uint32_t part);
 /* The process has died: what is not answered will not be. */
 void chk_crashed(struct check *c);
-/* After a restart: the log of the partition ends at log_end... */
-void chk_reopened(struct check *c, uint32_t part, int64_t log_end);
+/* After a restart: the log of the partition is [start, log_end)... */
+void chk_reopened(struct check *c, uint32_t part, int64_t start, int64_t log_end);
 /* ... and all of it has been fetched. What is not in it is gone for good. */
 void chk_reread(struct check *c, uint32_t part);
 

@@ -135,6 +135,8 @@ static void start(struct sim *s, struct client *c, struct call *k, uint32_t part
 	k->client = c;
 	k->part = part;
 	k->hw_at_start = p->high_watermark;
+	k->log_start_then = p->log_start_offset;
+	k->incarnation = s->incarnations[part];
 	k->op.user = k;
 	k->op.current_leader_epoch = sim_one_in(s, 2) ? 1 : -1;
 	c->in_flight++;
@@ -186,8 +188,11 @@ static void fetch(struct sim *s, struct client *c, struct call *k)
 	uint32_t part = c->kind == CLIENT_FOLLOWER ? c->part : sim_below(s, s->mix.parts);
 	int64_t hw = s->parts[part].high_watermark;
 	int64_t offset = c->offset;
+	int64_t first = s->parts[part].log_start_offset;
 	if (c->kind == CLIENT_FETCHER) {
 		offset = (int64_t)prng_below(&s->rng, (uint64_t)hw + 1);
+		if (offset < first && sim_below(s, 8) > 0)
+			offset = first;
 		if (sim_one_in(s, 3)) {
 			offset = hw - (int64_t)sim_below(s, 20);
 			offset = max_of(offset, 0);
@@ -204,6 +209,32 @@ static void fetch(struct sim *s, struct client *c, struct call *k)
 	k->op.fetch.offset = offset;
 	k->op.fetch.max_bytes = sim_below(s, sim_one_in(s, 3) ? 200000 : 8000);
 	k->op.fetch.at_least_one = !sim_one_in(s, 4);
+	start(s, c, k, part);
+}
+
+/* DeleteRecords, retention, or the end of a partition. */
+static void shorten(struct sim *s, struct client *c, struct call *k)
+{
+	uint32_t part = sim_below(s, s->mix.parts);
+	struct part *p = &s->parts[part];
+	if (s->mix.deletions && sim_one_in(s, s->mix.deletions)) {
+		topics_delete(s, part);
+		return;
+	}
+	if (s->mix.retention_bytes >= 0 && sim_one_in(s, 2)) {
+		const struct st_policy policy = {.remove = true,
+			.retention_ms = -1,
+			.retention_bytes = s->mix.retention_bytes};
+		chk_start_asked(&s->check, part, p->high_watermark);
+		part_upkeep(p, &policy, sim_now_ms(s), &s->out);
+		return;
+	}
+	k->op = (struct part_op){.kind = PART_TRIM};
+	k->op.trim.offset = p->log_start_offset +
+			    (int64_t)prng_below(&s->rng,
+				    (uint64_t)(p->high_watermark - p->log_start_offset) + 1);
+	chk_start_asked(&s->check, part, k->op.trim.offset);
+	s->stats.trimmed++;
 	start(s, c, k, part);
 }
 
@@ -242,6 +273,8 @@ void clients_act(struct sim *s)
 		think(s, c);
 		if (c->kind == CLIENT_PRODUCER)
 			produce(s, c, k);
+		else if (c->kind == CLIENT_LISTER && s->mix.trims && sim_one_in(s, s->mix.trims))
+			shorten(s, c, k);
 		else if (c->kind == CLIENT_LISTER)
 			list_offsets(s, c, k);
 		else
@@ -265,7 +298,7 @@ static void done_append(struct sim *s, struct call *k)
 		chk_acked(&s->check, k->attempt, k->op.append.base_offset);
 		return;
 	}
-	bool disk_failed = sim_disk_counts(s->disk).failed_flushes > s->failed_flushes_before;
+	bool disk_failed = node_disk_failures(s) > s->disk_failures_before;
 	chk_failed(&s->check, k->attempt, disk_failed);
 	s->stats.failed++;
 	if (!c->retry && sim_below(s, 4) > 0) {
@@ -279,9 +312,15 @@ static void done_fetch(struct sim *s, struct call *k)
 {
 	struct part_op *op = &k->op;
 	struct client *c = k->client;
+	bool gone = k->incarnation != s->incarnations[k->part];
 	if (op->error) {
-		bool fine =
-			op->error == KE_OFFSET_OUT_OF_RANGE && op->fetch.offset >= k->hw_at_start;
+		int64_t first = s->check.parts[k->part].start_max;
+		bool out = op->fetch.offset >= k->hw_at_start || op->fetch.offset < first || gone;
+		bool fine = op->error == KE_OFFSET_OUT_OF_RANGE && out;
+		if (op->error == KE_CORRUPT_MESSAGE && sim_disk_counts(s->disk).failed_reads > 0)
+			fine = true; /* it says so, and the next one may succeed */
+		if (c->kind == CLIENT_FOLLOWER)
+			c->offset = s->parts[k->part].log_start_offset;
 		if (!fine && op->error != KE_KAFKA_STORAGE_ERROR &&
 			op->error != KE_NOT_LEADER_OR_FOLLOWER)
 			sim_broken(s, "a fetch at %lld of partition %u, below %lld: error %d",
@@ -317,10 +356,11 @@ void clients_done(struct sim *s, struct part_op *op)
 		done_append(s, k);
 	else if (op->kind == PART_FETCH)
 		done_fetch(s, k);
-	else if (op->kind == PART_LIST && op->error == KE_NONE) {
+	else if (op->kind == PART_LIST && op->error == KE_NONE &&
+		 k->incarnation == s->incarnations[k->part]) {
 		s->stats.listed++;
 		chk_listed(&s->check, k->part, op->list.timestamp, op->list.offset,
-			op->list.record_timestamp, k->hw_at_start);
+			op->list.record_timestamp, k->hw_at_start, k->log_start_then);
 	}
 	if (k->release_us == 0) {
 		k->client->in_flight--;

@@ -143,6 +143,10 @@ static int64_t transfer_len(struct sim_disk *d, uint64_t len)
 
 static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op)
 {
+	if (strikes(d, d->faults.read_fails)) {
+		d->counts.failed_reads++;
+		return -EIO;
+	}
 	if (op->off >= n->cur.size)
 		return 0;
 	uint64_t len = (uint64_t)transfer_len(d, op->len);
@@ -188,17 +192,24 @@ static int64_t do_grow(struct sim_disk *d, struct node *n, uint64_t size)
 	return 0;
 }
 
+static int64_t do_write(struct sim_disk *d, struct node *n, struct io_op *op)
+{
+	int64_t len = transfer_len(d, op->len);
+	bool fails = strikes(d, d->faults.write_fails);
+	d->counts.failed_writes += fails;
+	if (!fails || prng_below(&d->rng, 2))
+		sd_file_write(d, n, op->buf, (uint64_t)len, op->off);
+	return fails ? -EIO : len;
+}
+
 static int64_t perform(struct sim_disk *d, const struct flight *f)
 {
 	struct io_op *op = f->op;
-	int64_t len;
 	switch (op->kind) {
 	case IO_READ:
 		return do_read(d, f->node, op);
 	case IO_WRITE:
-		len = transfer_len(d, op->len);
-		sd_file_write(d, f->node, op->buf, (uint64_t)len, op->off);
-		return len;
+		return do_write(d, f->node, op);
 	case IO_FDATASYNC:
 	case IO_FSYNC:
 		return f->node->is_dir ? do_flush_dir(d, f->node, f->mark, false)

@@ -18,6 +18,8 @@ struct sim_disk_faults {
 	uint32_t short_write; /* a write (or read) transfers fewer bytes, at least one sector */
 	uint32_t no_space;    /* growth of a file fails with ENOSPC */
 	uint32_t flush_fails; /* a flush fails with EIO */
+	uint32_t write_fails; /* a write fails with EIO; it has been done or not */
+	uint32_t read_fails;  /* a read fails with EIO */
 	uint32_t delay_us;    /* most of an operation's time */
 };
 
@@ -124,7 +126,7 @@ void sim_disk_remove(struct sim_disk *d, const char *path);
 
 /* Injected faults so far. */
 struct sim_disk_counts {
-	uint64_t operations, short_transfers, no_space, failed_flushes;
+	uint64_t operations, short_transfers, no_space, failed_flushes, failed_writes, failed_reads;
 	uint64_t sectors_kept, sectors_lost, names_lost;
 };
 struct sim_disk_counts sim_disk_counts(const struct sim_disk *d);

@@ -67,10 +67,14 @@ static void take_answers(struct sim *s, struct list *done)
 
 static void answer(struct sim *s, struct st_req *r)
 {
+	if (topics_answer(s, r))
+		return;
 	struct part *p = r->user;
 	sim_event(s, "stored", p->part_id, r->op, r->err);
 	part_stored(p, r, sim_now_ms(s), &s->out);
 	part_check(p);
+	if (s->lives_of[p->part_id] == PART_UP)
+		chk_start(&s->check, p->part_id, p->log_start_offset);
 }
 
 static bool ring_moves(struct sim *s, uint64_t *at_us)
@@ -89,6 +93,7 @@ static bool pump_once(struct sim *s)
 	struct list done;
 	bool moved = !list_empty(&s->out.store) || !list_empty(&s->out.done);
 	list_init(&done);
+	topics_step(s);
 	list_splice(&s->to_engine, &s->out.store);
 	while ((n = list_pop_front(&s->out.done)))
 		clients_done(s, list_entry(n, struct part_op, node));
@@ -136,6 +141,12 @@ uint64_t node_next_us(const struct sim *s)
 	return wait_ms ? min_of(t, s->now_us + wait_ms * 1000ull) : t;
 }
 
+uint64_t node_disk_failures(const struct sim *s)
+{
+	struct sim_disk_counts c = sim_disk_counts(s->disk);
+	return c.failed_flushes + c.failed_writes;
+}
+
 /* --- start
  * ---------------------------------------------------------------------------------------------- */
 
@@ -171,45 +182,7 @@ static bool storage_start(struct sim *s)
 	return ok;
 }
 
-static bool open_parts(struct sim *s)
-{
-	struct list done, *n;
-	list_init(&done);
-	for (uint32_t i = 0; i < s->mix.parts; i++) {
-		struct st_req *r = &s->opens[i];
-		*r = (struct st_req){.op = ST_OPEN, .user = &s->parts[i]};
-		snprintf(r->open.topic, sizeof(r->open.topic), "topic");
-		r->open.topic_id.b[0] = 7;
-		r->open.partition = (int32_t)i;
-		r->open.dir = (uint16_t)(i % s->mix.dirs);
-		r->open.create = true;
-		part_init(&s->parts[i], &s->env, i, 0, &s->mix.config, 1);
-		sim_api_ask(&s->api, r);
-	}
-	for (uint32_t i = 0; i < s->mix.parts;) {
-		sim_api_step(&s->api, sim_now_ms(s), s->now_us, &done);
-		if (sim_disk_is_stopped(s->disk))
-			return false;
-		while ((n = list_pop_front(&done))) {
-			struct st_req *r = list_entry(n, struct st_req, node);
-			struct part *p = r->user;
-			sim_event(
-				s, "opened", p->part_id, r->err, (uint64_t)r->open.log_end_offset);
-			if (r->err != ST_OK) {
-				sim_broken(s, "partition %u does not open: error %d", p->part_id,
-					(int)r->err);
-				return false;
-			}
-			s->stats.cut_bytes += r->open.cut_bytes;
-			chk_reopened(&s->check, p->part_id, r->open.log_end_offset);
-			part_opened(p, r, sim_now_ms(s), &s->out);
-			i++;
-		}
-	}
-	return true;
-}
-
-static void tick(struct sim *s)
+void node_tick(struct sim *s)
 {
 	uint64_t t = node_next_us(s);
 	if (sim_disk_is_stopped(s->disk))
@@ -228,7 +201,7 @@ static void tick(struct sim *s)
 static bool reread(struct sim *s, uint32_t part)
 {
 	struct part *p = &s->parts[part];
-	int64_t offset = 0;
+	int64_t offset = p->log_start_offset;
 	while (offset < p->high_watermark && !sim_is_over(s)) {
 		struct call *c = &s->calls[0];
 		*c = (struct call){.part = part, .client = &s->clients[0]};
@@ -240,7 +213,7 @@ static bool reread(struct sim *s, uint32_t part)
 		part_start(p, &c->op, sim_now_ms(s), &s->out);
 		node_pump(s);
 		while (c->op.active && !sim_is_over(s) && !sim_disk_is_stopped(s->disk))
-			tick(s);
+			node_tick(s);
 		if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
 			return false;
 		if (c->op.error || c->op.fetch.span.len == 0) {
@@ -271,12 +244,12 @@ bool node_start(struct sim *s)
 	sim_disk_set_faults(s->disk, &gentle);
 	s->shim.recovering = true;
 	memory_init(s);
-	bool ok = storage_start(s) && open_parts(s);
+	bool ok = storage_start(s) && topics_start(s);
 	s->shim.recovering = false;
 	for (uint32_t i = 0; ok && i < s->mix.parts; i++)
 		ok = reread(s, i);
 	sim_disk_set_faults(s->disk, &s->mix.faults);
-	s->failed_flushes_before = sim_disk_counts(s->disk).failed_flushes;
+	s->disk_failures_before = node_disk_failures(s);
 	return ok;
 }
 
@@ -289,7 +262,8 @@ void node_drain(struct sim *s)
 	for (;;) {
 		node_pump(s);
 		clients_release(s, true);
-		if (sim_is_over(s) || sim_disk_is_stopped(s->disk) || clients_are_idle(s))
+		if (sim_is_over(s) || sim_disk_is_stopped(s->disk) ||
+			(clients_are_idle(s) && topics_are_idle(s)))
 			return;
 		if (node_next_us(s) == UINT64_MAX && list_empty(&s->out.store)) {
 			bool stalled = false;
@@ -299,7 +273,7 @@ void node_drain(struct sim *s)
 				sim_broken(s, "an operation never ends: all memory is free");
 			return; /* only waits are left */
 		}
-		tick(s);
+		node_tick(s);
 	}
 }
 
@@ -307,13 +281,15 @@ void node_drain(struct sim *s)
 static bool stop_cleanly(struct sim *s)
 {
 	clients_release(s, true);
+	while (!topics_are_idle(s) && !sim_is_over(s) && !sim_disk_is_stopped(s->disk))
+		node_tick(s);
 	for (uint32_t i = 0; i < s->mix.parts; i++) {
 		struct part *p = &s->parts[i];
 		node_pump(s);
 		while (!part_close(p, KE_NOT_LEADER_OR_FOLLOWER, &s->out)) {
 			node_pump(s);
 			if (!part_close(p, KE_NOT_LEADER_OR_FOLLOWER, &s->out))
-				tick(s);
+				node_tick(s);
 			clients_release(s, true);
 			if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
 				return false;
@@ -322,7 +298,7 @@ static bool stop_cleanly(struct sim *s)
 	node_pump(s);
 	clients_release(s, true);
 	while (!sim_api_is_idle(&s->api) && !sim_is_over(s) && !sim_disk_is_stopped(s->disk))
-		tick(s);
+		node_tick(s);
 	if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
 		return false;
 	for (uint32_t i = 0; i < s->mix.parts; i++)
@@ -331,8 +307,9 @@ static bool stop_cleanly(struct sim *s)
 		sim_broken(s, "%u of %u blocks are free after a clean stop", s->pool.free_count,
 			s->pool.count);
 	sim_api_stop(&s->api);
+	node_pump(s);
 	while (!sim_api_is_stopped(&s->api)) {
-		tick(s);
+		node_tick(s);
 		if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
 			return false;
 	}

@@ -72,11 +72,11 @@ static void good_start(struct check *c)
 	fetch(c, 1, 0, all, 2, 4);
 	chk_acked(c, 2, 4);
 	fetch(c, 0, 0, all, 3, 6);
-	chk_listed(c, 0, -1, 6, -1, 6);
-	chk_listed(c, 0, -2, 0, -1, 6);
-	chk_listed(c, 0, -3, 5, T0 + 25, 6);
-	chk_listed(c, 0, T0 + 11, 3, T0 + 15, 6);
-	chk_listed(c, 0, T0 + 100, -1, -1, 6);
+	chk_listed(c, 0, -1, 6, -1, 6, 0);
+	chk_listed(c, 0, -2, 0, -1, 6, 0);
+	chk_listed(c, 0, -3, 5, T0 + 25, 6, 0);
+	chk_listed(c, 0, T0 + 11, 3, T0 + 15, 6, 0);
+	chk_listed(c, 0, T0 + 100, -1, -1, 6, 0);
 	send(c, 0, 0, 2, 30);
 	chk_failed(c, 3, false);
 	send(c, 0, 0, 2, 40);
@@ -88,7 +88,7 @@ static void good_restart(struct check *c)
 {
 	static const uint32_t all[] = {0, 1, 2, 4};
 	chk_crashed(c);
-	chk_reopened(c, 0, 8);
+	chk_reopened(c, 0, 0, 8);
 	fetch(c, 0, 0, all, 4, 8);
 	chk_reread(c, 0);
 }
@@ -107,7 +107,7 @@ static void lost(struct check *c)
 {
 	good_start(c);
 	chk_crashed(c);
-	chk_reopened(c, 0, 4);
+	chk_reopened(c, 0, 0, 4);
 }
 
 static void contradicted(struct check *c)
@@ -115,7 +115,7 @@ static void contradicted(struct check *c)
 	static const uint32_t other[] = {0, 1, 4};
 	good_start(c);
 	chk_crashed(c);
-	chk_reopened(c, 0, 6);
+	chk_reopened(c, 0, 0, 6);
 	fetch(c, 0, 0, other, 3, 6);
 }
 
@@ -220,7 +220,7 @@ static void watermark_back(struct check *c)
 static void watermark_back_in_a_list(struct check *c)
 {
 	good_start(c);
-	chk_listed(c, 0, -1, 5, -1, 5);
+	chk_listed(c, 0, -1, 5, -1, 5, 0);
 }
 
 static void beyond_watermark(struct check *c)
@@ -272,13 +272,45 @@ static void partial_batch(struct check *c)
 static void wrong_list(struct check *c)
 {
 	good_start(c);
-	chk_listed(c, 0, T0 + 11, 4, T0 + 20, 6);
+	chk_listed(c, 0, T0 + 11, 4, T0 + 20, 6, 0);
 }
 
 static void wrong_max_timestamp(struct check *c)
 {
 	good_start(c);
-	chk_listed(c, 0, -3, 3, T0 + 15, 6);
+	chk_listed(c, 0, -3, 3, T0 + 15, 6, 0);
+}
+
+static void start_back(struct check *c)
+{
+	good_start(c);
+	chk_start_asked(c, 0, 4);
+	chk_start(c, 0, 4);
+	chk_start(c, 0, 2);
+}
+
+static void start_too_far(struct check *c)
+{
+	good_start(c);
+	chk_start_asked(c, 0, 2);
+	chk_crashed(c);
+	chk_reopened(c, 0, 4, 6);
+}
+
+static void list_below_the_start(struct check *c)
+{
+	good_start(c);
+	chk_start_asked(c, 0, 3);
+	chk_start(c, 0, 3);
+	chk_listed(c, 0, T0 + 1, 2, T0 + 10, 6, 3);
+}
+
+static void deleted_came_back(struct check *c)
+{
+	static const uint32_t one[] = {0};
+	good_start(c);
+	chk_deleted(c, 0);
+	fetch(c, 0, 0, one, 1, 2);
 }
 
 static const struct {
@@ -310,6 +342,10 @@ static const struct {
 	{"a partial batch", partial_batch, CHK_FETCH_SHAPE},
 	{"the wrong offset for a timestamp", wrong_list, CHK_LIST},
 	{"the wrong record with the largest timestamp", wrong_max_timestamp, CHK_LIST},
+	{"a record below the log's start", list_below_the_start, CHK_LIST},
+	{"the log's start goes back", start_back, CHK_START},
+	{"the log's start is beyond what was asked", start_too_far, CHK_START},
+	{"a batch of a deleted partition", deleted_came_back, CHK_CAME_BACK},
 };
 
 static int check_histories(void)
