@@ -69,8 +69,11 @@ static void check_spread(struct faults *f, enum sim_fault kind)
 		const struct rig_log *l = &g->logs[i];
 		bool here = hit && strcmp(hit, g->dirs[l->dir] + 1) == 0;
 		if (l->state == RIG_FAILED && (!here || !fails_for_good(kind)))
-			rig_broken(g, "%s has failed, but the fault was in directory %s",
-				rig_log_name(l, buf), hit ? hit : "none");
+			rig_broken(g,
+				"%s has failed (operation %d, error %d), but the fault was in "
+				"directory %s",
+				rig_log_name(l, buf), l->failed_op, l->failed_err,
+				hit ? hit : "none");
 	}
 	for (uint16_t i = 0; i < g->dir_count; i++)
 		f->dirs_lost += g->dir_failed[i];

@@ -394,8 +394,10 @@ static bool excused(struct rig *g, struct rig_req *q)
 	return false;
 }
 
-static void failed(struct rig *g, struct rig_log *l)
+static void failed(struct rig *g, struct rig_log *l, const struct st_req *r)
 {
+	l->failed_op = r->op;
+	l->failed_err = r->err;
 	g->stats.failed++;
 	l->state = l->state == RIG_CLOSING ? l->state : RIG_FAILED;
 }
@@ -441,7 +443,7 @@ static void answer_append(struct rig *g, struct rig_req *q)
 		g->stats.refused++;
 	} else {
 		excused(g, q);
-		failed(g, l);
+		failed(g, l, &q->r);
 	}
 	if (l->appends > 0)
 		return;
@@ -527,7 +529,7 @@ static void answer(struct rig *g, struct rig_req *q)
 	case ST_TAIL:
 		l->refused = false;
 		if (!excused(g, q))
-			failed(g, l);
+			failed(g, l, &q->r);
 		break;
 	case ST_FILL:
 		if (excused(g, q))
@@ -593,8 +595,12 @@ bool rig_drain(struct rig *g)
 		while (!rig_is_over(g) && rig_tick(g)) {
 		}
 	}
-	if (!rig_is_over(g) && unanswered(g) > 0)
-		rig_broken(g, "%u requests are never answered", unanswered(g));
+	for (uint32_t i = 0; i < RIG_REQS && !rig_is_over(g); i++) {
+		char buf[64];
+		if (g->reqs[i].busy)
+			rig_broken(g, "%s: operation %d is never answered",
+				rig_log_name(g->reqs[i].log, buf), g->reqs[i].r.op);
+	}
 	return !rig_is_over(g);
 }
 
@@ -682,7 +688,10 @@ void rig_end(struct rig *g, enum rig_end how)
 static void adopt(struct rig *g, struct rig_log *l, const struct look_log *f)
 {
 	if ((!f->there && f->err != ST_E_NOT_FOUND) || f->damaged || f->unreadable > 0) {
-		l->state = RIG_FAILED; /* the book stays as it is */
+		bool gone = l->delete_acked || !l->exists;
+		l->state = gone ? RIG_GONE : RIG_FAILED; /* the book stays as it is */
+		l->failed_op = f->unreadable ? ST_READ : ST_OPEN;
+		l->failed_err = f->unreadable ? ST_E_CORRUPT : f->err;
 		l->handle = f->handle;
 		return;
 	}

@@ -70,6 +70,8 @@ struct rig_log {
 	int64_t segment;
 	uint64_t pos;
 	int64_t end;
+	enum st_op failed_op; /* FAILED: what did, and how */
+	enum st_err failed_err;
 	bool refused; /* an append found no room; others behind it are still out */
 	struct st_pos refused_at;
 	struct lblock *tail;
