@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim_crash.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "sim_look.h"
+#include "sim_words.h"
 
 #define SEEN_BITS 22
 #define FAILURES_MAX 5u
@@ -41,21 +40,6 @@ struct crash {
 	uint64_t choices, states, second, durable; /* sums over all seeds */
 	uint64_t points, failures;
 };
-
-/* What runs, for the last words of a process that a CHECK ends. */
-static const struct crash *running;
-
-static void last_words(int sig)
-{
-	char buf[200];
-	int n = snprintf(buf, sizeof(buf),
-		"\n  replay: millsim --crash --seed %llu --at %llu --choice %llu -v\n",
-		(unsigned long long)running->seed, (unsigned long long)running->point,
-		(unsigned long long)running->choice);
-	if (write(STDOUT_FILENO, buf, (size_t)n) < 0)
-		_exit(2);
-	signal(sig, SIG_DFL);
-}
 
 static uint64_t mix(uint64_t h, uint64_t x)
 {
@@ -156,6 +140,7 @@ static void check_state(struct crash *c)
 {
 	uint64_t image;
 	struct sim_disk *d = sim_disk_survive(c->g.disk, c->fates, c->choice + 1, &image);
+	sim_words("--crash", c->seed, c->point, c->choice);
 	c->choices++;
 	if (!c->o->one && !remember(c, mix(image, c->g.version))) {
 		sim_disk_free(d);
@@ -354,6 +339,7 @@ static void one_seed(struct crash *c, uint64_t seed)
 	struct rig *g = &c->g;
 	c->seed = seed;
 	c->point = 0;
+	sim_words("--crash", seed, 0, 0);
 	c->failed = false;
 	rig_init(g, seed, (uint16_t)(1 + seed % 2));
 	struct work w = {
@@ -395,9 +381,6 @@ int crash_run(const struct crash_options *o)
 	c->per_point = o->per_point ? o->per_point : o->states < 200000 ? 6 : 40;
 	c->seen = calloc(1ull << SEEN_BITS, sizeof(*c->seen));
 	CHECK(c->seen);
-	running = c;
-	signal(SIGABRT, last_words);
-	signal(SIGSEGV, last_words);
 	clock_t begin = clock(), shown = begin;
 	uint64_t seed = o->first;
 	do {

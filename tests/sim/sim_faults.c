@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "sim_rig.h"
+#include "sim_words.h"
 
 #define FAILURES_MAX 10u
 #define LIVES 2u
@@ -137,6 +138,7 @@ static uint64_t run(struct faults *f, uint64_t at, uint32_t way)
 	const struct sim_disk_faults times = {.delay_us = 30};
 	const struct sim_disk_fault fault = {
 		.kind = ways[way].kind, .at = at, .count = ways[way].count, .dir = ways[way].dir};
+	sim_words("--faults", f->seed, at, way);
 	rig_init(g, f->seed, 2);
 	g->rough = at > 0;
 	g->segment_bytes = 24 * 1024;

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "sim_look.h"
+#include "sim_words.h"
 
 #define PAGE 4096u
 #define FAILURES_MAX 200u
@@ -334,6 +335,7 @@ static void try(struct flip *x)
 		return;
 	}
 	x->runs++;
+	sim_words("--flip", x->seed, x->number, x->ending);
 	take_back(x, -1);
 	look_reset(x->look, d, x->seed + 1, x->g.now_us);
 	look_allow_harm(x->look);

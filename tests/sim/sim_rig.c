@@ -108,9 +108,9 @@ void rig_log_rewind(struct rig *g, struct rig_log *l)
 	l->tail = NULL;
 	while (l->block_count > 0) {
 		struct lblock *b = l->blocks[l->block_count - 1];
-		if (b->segment == l->segment && b->file_pos < l->pos) {
+		if (b->segment < l->segment || (b->segment == l->segment && b->file_pos < l->pos)) {
 			bool full = b->file_pos + LBLOCK_SIZE <= l->pos;
-			l->tail = full ? NULL : b;
+			l->tail = full || b->segment < l->segment ? NULL : b;
 			b->next = NULL;
 			break;
 		}
