@@ -10,9 +10,14 @@
 #include "base/check.h"
 #include "storage/worker/io.h"
 
-/* A filesystem in memory, where everything is durable at once. Counts flushes. */
+/*
+ * A filesystem in memory. Counts flushes. By default operations finish in order; with `shuffle` in
+ * any order, some at a time. mem_cut is a power cut: what was not flushed, by the rules of io.h, is
+ * lost.
+ */
 
 #define MEM_FILES 256
+#define MEM_FLUSHES 256
 
 struct io_file {
 	char path[IO_PATH_MAX];
@@ -22,13 +27,30 @@ struct io_file {
 	uint64_t size;
 	uint64_t capacity;
 	int opens;
+	/* what is on stable storage, when cuts are modelled */
+	bool named;
+	uint8_t *stable;
+	uint64_t stable_size;
+	uint64_t stable_gen;
+};
+
+/* A flush under way: what it will have made stable. */
+struct mem_flush {
+	const struct io_op *op;
+	uint8_t *image;
+	uint64_t size;
+	uint64_t gen;
 };
 
 struct io_mem {
 	struct io io;
 	struct io_file files[MEM_FILES];
 	struct list queue;
-	uint64_t room; /* bytes that growth may still take; then -ENOSPC */
+	uint64_t room;	  /* bytes that growth may still take; then -ENOSPC */
+	bool cuts;	  /* mem_cut will be used */
+	uint64_t shuffle; /* seed of the order of completion; 0: as submitted */
+	uint64_t gen;
+	struct mem_flush flushes_out[MEM_FLUSHES];
 	uint64_t preads;
 	uint64_t pread_bytes;
 	uint64_t flushes;
@@ -70,6 +92,7 @@ static inline struct io_file *mem_add(struct io_mem *m, const char *path, bool d
 		if (f->used || f->opens > 0)
 			continue;
 		free(f->data);
+		free(f->stable);
 		*f = (struct io_file){.used = true, .dir = dir};
 		snprintf(f->path, sizeof(f->path), "%s", path);
 		return f;
@@ -148,10 +171,62 @@ static inline int64_t mem_pwrite(
 	return (int64_t)len;
 }
 
+static inline uint8_t *mem_image(const struct io_file *f)
+{
+	uint8_t *p = malloc(f->size + 1);
+	CHECK(p);
+	if (f->size > 0)
+		memcpy(p, f->data, f->size);
+	return p;
+}
+
+/* Takes the image. */
+static inline void mem_stabilise(struct io_file *f, uint8_t *image, uint64_t size, uint64_t gen)
+{
+	if (gen < f->stable_gen) {
+		free(image);
+		return;
+	}
+	free(f->stable);
+	f->stable = image;
+	f->stable_size = size;
+	f->stable_gen = gen;
+}
+
 static inline int mem_fsync(struct io *io, struct io_file *f)
 {
-	mem_of(io)->flushes++;
+	struct io_mem *m = mem_of(io);
+	m->flushes++;
+	if (m->cuts)
+		mem_stabilise(f, mem_image(f), f->size, ++m->gen);
 	return 0;
+}
+
+/* A flush makes stable what had been written when it was submitted. */
+static inline void mem_flush_begin(struct io_mem *m, const struct io_op *op)
+{
+	if (!m->cuts || op->file->dir)
+		return;
+	for (int i = 0; i < MEM_FLUSHES; i++) {
+		struct mem_flush *x = &m->flushes_out[i];
+		if (x->op)
+			continue;
+		*x = (struct mem_flush){op, mem_image(op->file), op->file->size, ++m->gen};
+		return;
+	}
+	CHECK(!"more flushes at once than this filesystem knows of");
+}
+
+static inline void mem_flush_end(struct io_mem *m, const struct io_op *op)
+{
+	m->flushes++;
+	for (int i = 0; i < MEM_FLUSHES; i++) {
+		struct mem_flush *x = &m->flushes_out[i];
+		if (x->op != op)
+			continue;
+		mem_stabilise(op->file, x->image, x->size, x->gen);
+		x->op = NULL;
+	}
 }
 
 static inline int mem_mkdir(struct io *io, const char *path)
@@ -166,7 +241,7 @@ static inline int mem_mkdir(struct io *io, const char *path)
 
 static inline bool mem_is_in(const struct io_file *f, const char *path)
 {
-	size_t n = strlen(path);
+	size_t n = strcmp(path, "/") == 0 ? 0 : strlen(path);
 	return f->used && strncmp(f->path, path, n) == 0 && f->path[n] == '/';
 }
 
@@ -217,7 +292,12 @@ static inline int mem_rename(struct io *io, const char *from, const char *to)
 
 static inline int mem_fsync_dir(struct io *io, const char *path)
 {
-	mem_of(io)->flushes++;
+	struct io_mem *m = mem_of(io);
+	m->flushes++;
+	size_t n = strcmp(path, "/") == 0 ? 0 : strlen(path);
+	for (int i = 0; i < MEM_FILES; i++)
+		if (mem_is_in(&m->files[i], path) && !strchr(m->files[i].path + n + 1, '/'))
+			m->files[i].named = true;
 	return 0;
 }
 
@@ -240,6 +320,8 @@ static inline void mem_submit(struct io *io, struct io_op *op)
 		CHECK((uintptr_t)op->buf % IO_SECTOR == 0);
 		CHECK(op->off % IO_SECTOR == 0 && op->len % IO_SECTOR == 0 && op->len > 0);
 	}
+	if (op->kind == IO_FDATASYNC || op->kind == IO_FSYNC)
+		mem_flush_begin(mem_of(io), op);
 	list_push_back(&mem_of(io)->queue, &op->node);
 }
 
@@ -251,32 +333,99 @@ static inline int64_t mem_grow(struct io_mem *m, const struct io_op *op)
 	return mem_resize(op->file, max_of(op->file->size, op->off + op->len)) ? 0 : -ENOSPC;
 }
 
+static inline void mem_do(struct io_mem *m, struct io_op *op)
+{
+	switch (op->kind) {
+	case IO_READ:
+		op->result = mem_pread(&m->io, op->file, op->buf, op->len, op->off);
+		break;
+	case IO_WRITE:
+		op->result = mem_pwrite(&m->io, op->file, op->buf, op->len, op->off);
+		break;
+	case IO_FDATASYNC:
+	case IO_FSYNC:
+		if (op->file->dir)
+			mem_fsync_dir(&m->io, op->file->path);
+		else
+			mem_flush_end(m, op);
+		op->result = 0;
+		break;
+	case IO_FALLOCATE:
+		op->result = mem_grow(m, op);
+		break;
+	}
+}
+
+static inline uint64_t mem_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005ull + 1442695040888963407ull;
+	return *state >> 33;
+}
+
 static inline uint32_t mem_reap(struct io *io, struct list *done)
 {
 	struct io_mem *m = mem_of(io);
 	uint32_t n = 0;
-	for (struct list *it; (it = list_pop_front(&m->queue)); n++) {
+	list_for_each_safe (it, &m->queue) {
 		struct io_op *op = list_entry(it, struct io_op, node);
-		switch (op->kind) {
-		case IO_READ:
-			op->result = mem_pread(io, op->file, op->buf, op->len, op->off);
-			break;
-		case IO_WRITE:
-			op->result = mem_pwrite(io, op->file, op->buf, op->len, op->off);
-			break;
-		case IO_FDATASYNC:
-			op->result = mem_fsync(io, op->file);
-			break;
-		case IO_FSYNC:
-			op->result = mem_fsync(io, op->file);
-			break;
-		case IO_FALLOCATE:
-			op->result = mem_grow(m, op);
-			break;
-		}
+		if (m->shuffle && mem_random(&m->shuffle) % 3 != 0)
+			continue;
+		list_remove(it);
+		mem_do(m, op);
 		list_push_back(done, it);
+		n++;
 	}
 	return n;
+}
+
+/* Each sector that was not flushed is kept or lost, as `seed` has it; 0: all are lost. */
+static inline void mem_cut_file(struct io_file *f, uint64_t *seed)
+{
+	uint64_t n = f->stable_size, whole = f->size;
+	uint8_t *old = f->data;
+	f->data = NULL;
+	f->size = f->capacity = 0;
+	bool longer = *seed && whole > n && mem_random(seed) % 2;
+	CHECK(mem_resize(f, longer ? whole : n));
+	if (n > 0)
+		memcpy(f->data, f->stable, n);
+	for (uint64_t at = 0; *seed && at < min_of(f->size, whole); at += IO_SECTOR)
+		if (mem_random(seed) % 2)
+			memcpy(f->data + at, old + at,
+				min_of(IO_SECTOR, min_of(f->size, whole) - at));
+	free(old);
+}
+
+/* Power is cut. Then whoever uses the files has to go away without another operation. */
+static inline void mem_cut(struct io_mem *m, uint64_t seed)
+{
+	struct list *n;
+	CHECK(m->cuts);
+	while ((n = list_pop_front(&m->queue))) {
+		struct io_op *op = list_entry(n, struct io_op, node);
+		if (seed && op->kind == IO_WRITE && mem_random(&seed) % 2)
+			mem_do(m, op);
+	}
+	for (int i = 0; i < MEM_FLUSHES; i++) {
+		if (m->flushes_out[i].op)
+			free(m->flushes_out[i].image);
+		m->flushes_out[i].op = NULL;
+	}
+	for (int i = 0; i < MEM_FILES; i++) {
+		struct io_file *f = &m->files[i];
+		if (f->used && !f->named && !(seed && mem_random(&seed) % 2))
+			f->used = false;
+	}
+	for (int depth = 0; depth < 3; depth++)
+		for (int i = 0; i < MEM_FILES; i++)
+			if (m->files[i].used && !mem_parent_ok(m, m->files[i].path))
+				m->files[i].used = false;
+	for (int i = 0; i < MEM_FILES; i++) {
+		struct io_file *f = &m->files[i];
+		if (f->used && !f->dir)
+			mem_cut_file(f, &seed);
+		f->named = f->used;
+	}
 }
 
 static inline struct io *io_mem_init(struct io_mem *m)
@@ -307,8 +456,13 @@ static inline struct io *io_mem_init(struct io_mem *m)
 
 static inline void io_mem_fini(struct io_mem *m)
 {
-	for (int i = 0; i < MEM_FILES; i++)
+	for (int i = 0; i < MEM_FILES; i++) {
 		free(m->files[i].data);
+		free(m->files[i].stable);
+	}
+	for (int i = 0; i < MEM_FLUSHES; i++)
+		if (m->flushes_out[i].op)
+			free(m->flushes_out[i].image);
 }
 
 #endif
