@@ -17,8 +17,8 @@
  * since the file's last fsync any sectors, and the new length or the old one.
  */
 
-#define CIO_FILES 512
-#define CIO_OPS 1024
+#define CIO_FILES 256
+#define CIO_OPS 256
 
 struct io_file {
 	bool used;
@@ -262,16 +262,6 @@ static inline int cio_list(
 	return rc;
 }
 
-/* Everything that is there is on stable storage. */
-static inline void cio_settle(struct cio *c)
-{
-	for (int i = 0; i < CIO_FILES; i++)
-		if (c->files[i].used)
-			cio_flush_file(&c->files[i]);
-	memcpy(c->flushed, c->now, sizeof(c->now));
-	c->op_count = 0;
-}
-
 /* Forgets files that have no name. */
 static inline void cio_sweep(struct cio *c)
 {
@@ -285,6 +275,17 @@ static inline void cio_sweep(struct cio *c)
 			c->files[f] = (struct io_file){0};
 		}
 	}
+}
+
+/* Everything that is there is on stable storage. */
+static inline void cio_settle(struct cio *c)
+{
+	for (int i = 0; i < CIO_FILES; i++)
+		if (c->files[i].used)
+			cio_flush_file(&c->files[i]);
+	memcpy(c->flushed, c->now, sizeof(c->now));
+	c->op_count = 0;
+	cio_sweep(c);
 }
 
 /* How a name change is kept: none, all, or each by chance. */
@@ -333,7 +334,6 @@ static inline void cio_crash(struct cio *c, enum cio_keep keep, struct prng *prn
 			cio_crash_file(&c->files[i], keep, prng);
 	c->stop_at = c->fail_at = 0;
 	cio_settle(c);
-	cio_sweep(c);
 }
 
 static inline struct io *cio_init(struct cio *c)

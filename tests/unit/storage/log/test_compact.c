@@ -295,6 +295,51 @@ static void test_a_batch_with_more_keys_than_the_map_does_not_stop_it(void **sta
 	ck_free(k);
 }
 
+/* A batch with the keys [from, to) and values, then tombstones for [0, tombstones). */
+static void key_batch(struct ck *k, uint32_t from, uint32_t to, uint32_t tombstones)
+{
+	struct batch_build b;
+	uint8_t key[4];
+	batch_build_begin(&b, k->plain, CK_FILE);
+	for (uint32_t i = from; i < to + tombstones; i++) {
+		be32_put(key, i < to ? i : i - to);
+		assert_true(batch_build_add(&b, k->now_ms, (struct kbytes){key, 4},
+			i < to ? (struct kbytes){key, 4} : KBYTES_NULL, NULL, 0));
+	}
+	assert_int_not_equal(batch_build_finish(&b), 0);
+}
+
+static void test_a_tombstone_stays_as_long_as_anything_it_deletes(void **state)
+{
+	struct ck *k = ck_new(23);
+	k->mem.map_size = COMPACT_MAP_MIN; /* 152 keys: the tombstones below do not get in */
+	memset(k->mem.map + k->mem.map_size, CK_CANARY, 4096);
+	ck_segment_begin(k);
+	key_batch(k, 0, 30, 0);
+	ck_add(k, CODEC_NONE);
+	ck_segment_end(k);
+	ck_segment_begin(k);
+	key_batch(k, 1000, 1400, 30);
+	ck_add(k, CODEC_NONE);
+	ck_segment_end(k);
+	for (int i = 0; i < 3; i++) {
+		struct compact_input in = ck_input(k);
+		assert_int_equal(ck_run(k, &in), COMPACT_DONE);
+		ck_read(k);
+		uint32_t values = 0, tombstones = 0;
+		for (uint32_t j = 0; j < k->found.record_count; j++) {
+			const struct ck_record *r = &k->found.records[j];
+			values += r->key > 0 && r->key < 30 && !r->tombstone;
+			tombstones += r->key > 0 && r->key < 30 && r->tombstone;
+		}
+		assert_true(values == 0 || tombstones == 29);
+		k->now_ms += 10000;
+		k->keys = 1; /* only key 0 from here on */
+		ck_append(k, 100);
+	}
+	ck_free(k);
+}
+
 static void test_the_last_batch_of_a_producer_stays_until_it_expires(void **state)
 {
 	struct ck *k = ck_new(13);
@@ -361,6 +406,7 @@ static void test_transactions_are_copied_byte_for_byte(void **state)
 		ck_add(k, CODEC_GZIP);
 	}
 	ck_segment_end(k);
+	k->tombstone_percent = 100;
 	ck_append(k, 4000);
 	struct compact_input in = ck_input(k);
 	ck_clean_model(k, 0, k->next_offset, 1000);
@@ -376,12 +422,15 @@ static void test_transactions_are_copied_byte_for_byte(void **state)
 	assert_int_equal(seen, 10);
 	/* a tombstone above them never goes: what it deletes may be in them */
 	in = ck_input(k);
+	in.policy.min_dirty_ppm = 1000000;
 	in.now_ms = k->now_ms += 100000;
-	in.policy.min_dirty_ppm = 0;
+	assert_false(compact_due(&in));
+	k->keys = 1;
 	ck_append(k, 3000);
 	in = ck_input(k);
 	ck_clean_model(k, dirty_offset(k), k->next_offset, 1000);
 	run_and_compare(k, &in);
+	assert_true(tombstones_found(k) > 0);
 	ck_free(k);
 }
 
@@ -568,6 +617,7 @@ int main(void)
 		cmocka_unit_test(test_a_full_map_takes_several_rounds_to_the_same_end),
 		cmocka_unit_test(test_rounds_go_on_after_a_restart),
 		cmocka_unit_test(test_a_batch_with_more_keys_than_the_map_does_not_stop_it),
+		cmocka_unit_test(test_a_tombstone_stays_as_long_as_anything_it_deletes),
 		cmocka_unit_test(test_the_last_batch_of_a_producer_stays_until_it_expires),
 		cmocka_unit_test(test_transactions_are_copied_byte_for_byte),
 		cmocka_unit_test(test_a_log_whose_records_are_all_gone_still_has_its_offsets),
