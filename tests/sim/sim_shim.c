@@ -117,7 +117,7 @@ static int shim_size(struct io *io, struct io_file *f, uint64_t *out)
 static int shim_truncate(struct io *io, struct io_file *f, uint64_t size)
 {
 	struct sim_shim *s = shim_of(io);
-	if (s->mutation == SIM_NO_TAIL_CUT && s->recovering)
+	if (s->mutation == SIM_DROP_AT_START && s->recovering)
 		return 0;
 	return CALL(io, truncate, f, size);
 }
@@ -131,7 +131,7 @@ static int64_t shim_pwrite(
 	struct io *io, struct io_file *f, const void *buf, uint64_t len, uint64_t off)
 {
 	struct sim_shim *s = shim_of(io);
-	if (s->mutation == SIM_NO_TAIL_CUT && s->recovering && len == IO_ALIGN)
+	if (s->mutation == SIM_DROP_AT_START && s->recovering && len == IO_ALIGN)
 		return (int64_t)len;
 	return CALL(io, pwrite, f, buf, len, off);
 }

@@ -18,7 +18,8 @@
 	X(SKIP_FLUSH, "skip-flush", "flushes return at once and do nothing")                       \
 	X(SKIP_DIR_FLUSH, "skip-dir-flush", "flushes of directories do nothing")                   \
 	X(DROP_WRITE, "drop-write", "a write in a hundred is not done")                            \
-	X(NO_TAIL_CUT, "no-tail-cut", "recovery cannot remove what is behind the end of a log")    \
+	X(DROP_AT_START, "drop-at-start",                                                          \
+		"pages that a start writes, and cuts that it makes, are lost")                     \
 	X(ACK_BEFORE_FLUSH, "ack-before-flush", "appends are answered before the disk has them")   \
 	X(ACK_FAILED, "ack-failed", "appends that failed are answered with success")               \
 	X(SWAP_READ, "swap-read", "a byte of what was read is another one")                        \

@@ -220,9 +220,20 @@ def part_sim(r, seed=None):
             print(f.read(), end="")
         return
     seeds = 2000 if r.full else 200
-    r.run(f"sim {seeds} seeds", [millsim, "--seeds", str(seeds)], 900)
+    states = 1_000_000 if r.full else 20_000
+    jobs = [(f"sim {seeds} seeds", ["--seeds", str(seeds)])]
+    # Crash states in two halves, so that two processors share them; of different workloads.
+    for first in (1, 100_001):
+        jobs.append((f"sim {states // 2} crash states from {first}",
+                     ["--crash", "--states", str(states // 2), "--first", str(first)]))
+    jobs.append(("sim faults", ["--faults"] + ([] if r.full else ["--runs", "1500"])))
+    jobs.append(("sim flipped bits", ["--flip", "--runs", "30000" if r.full else "3000"]))
     # The checkers and the planted bugs: a simulator that finds nothing proves nothing.
-    r.run("sim self-test", [millsim, "--selftest"], 300)
+    jobs.append(("sim self-test", ["--selftest"]))
+    with concurrent.futures.ThreadPoolExecutor(CPUS) as pool:
+        for name, options in jobs:
+            pool.submit(r.run, name, [millsim] + options, 1200)
+    r.run("mutations apply", [os.path.join(TOP, "tools/dev/mutate"), "--check"], 60)
 
 
 def part_fuzz(r):
