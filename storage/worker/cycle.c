@@ -343,8 +343,6 @@ static void cycle_feed_flush(struct engine *e, struct eng_lane *lane, struct st_
 	struct eng_op *op = eng_op_get(e, lane, ENG_COMMIT);
 	op->log = l;
 	lane->cycle_ops++;
-	if (l)
-		log_active(l->log)->file_dirty = false;
 	eng_op_start(e, op, IO_FDATASYNC, l ? log_active(l->log)->file : lane->journal, NULL, 0, 0);
 }
 

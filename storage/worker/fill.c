@@ -234,6 +234,7 @@ void fill_run(struct engine *e, struct eng_lane *lane)
 static void fill_done_data(struct st_log *l)
 {
 	struct segment *s = l->fill_segment;
+	s->file_dirty = true; /* a flush beside the writes has not covered them */
 	s->fill_pos = l->fill_to;
 	s->file_size = max_of(s->file_size, align_up(s->fill_pos, (uint64_t)FMT_PAGE));
 	if (s->fill_pos == s->end_pos) {
@@ -249,6 +250,7 @@ static void fill_done_data(struct st_log *l)
 static void fill_done_index(struct engine *e, struct st_log *l)
 {
 	struct segment *s = l->fill_segment;
+	s->index_dirty = true; /* likewise */
 	s->pages_saved++;
 	if (!l->fill_seals)
 		return;
