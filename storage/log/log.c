@@ -209,7 +209,7 @@ int log_make_files(struct log_env *env, struct log *l)
 int log_flush_names(struct log_env *env, struct log *l)
 {
 	char path[IO_PATH_MAX];
-	if (!l->names_dirty)
+	if (!l->names_dirty && !l->names_flushing)
 		return 0;
 	if (l->meta_file && log_flush(env, l->meta_file) < 0)
 		return -EIO;

@@ -211,6 +211,7 @@ static bool ckpt_flush_log(struct engine *e, struct eng_lane *lane, struct st_lo
 	char path[IO_PATH_MAX];
 	log_path(&e->env, log, path);
 	log->names_dirty = false;
+	log->names_flushing = true;
 	lane->names_dirty = true;
 	int rc = ckpt_flush_dir(e, lane, path);
 	if (rc < 0)
@@ -232,8 +233,8 @@ static bool ckpt_feed_sync(struct engine *e, struct eng_lane *lane)
 		return true;
 	if (!eng_may_start(e, ENG_CKPT))
 		return false;
-	lane->names_dirty = false;
 	int rc = ckpt_flush_dir(e, lane, store_dir_path(e->store, lane->dir));
+	lane->names_dirty = rc < 0;
 	if (rc < 0)
 		ckpt_failed(e, lane, rc);
 	return true;
@@ -308,6 +309,9 @@ static void ckpt_end(struct engine *e, struct eng_lane *lane)
 		l->ckpt_waits = false;
 		if (installed)
 			l->log->checkpoint_segment = l->ckpt_segment;
+		else if (l->log->names_flushing)
+			l->log->names_dirty = lane->names_dirty = true;
+		l->log->names_flushing = false;
 		for (uint32_t i = 0; i < l->log->segment_count; i++) {
 			struct segment *s = l->log->segments[i];
 			if (s->sealed && !s->file_dirty && !s->index_dirty && s->file)
