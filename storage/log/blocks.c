@@ -132,6 +132,22 @@ static int blocks_read_page(struct log_env *env, const struct log *l, const stru
 	return got == FMT_PAGE && bidx_check(*out, log_seed(l, s), k) ? 0 : -EBADMSG;
 }
 
+/* Whether the last page p speaks of this segment. When the segment ends below the next one's base,
+ * what was between them is missing. */
+static bool segment_is_of(struct log *l, struct segment *s, const struct fmt_bidx_page *p)
+{
+	if (!(p->flags & BIDX_SEALED) || p->end_offset > s->end_offset ||
+		p->end_offset <= s->base_offset)
+		return false;
+	if (p->end_offset < s->end_offset) {
+		log_error("storage", "%s-%d: offsets %lld to %lld are missing", l->topic,
+			l->partition, (long long)p->end_offset, (long long)s->end_offset - 1);
+		l->damaged = true;
+		s->end_offset = p->end_offset;
+	}
+	return true;
+}
+
 static void segment_learn(struct segment *s, const struct fmt_bidx_page *p)
 {
 	s->end_pos = s->fill_pos = p->end_pos;
@@ -314,9 +330,8 @@ static int blocks_read_sealed(
 		const struct fmt_bidx_page *p;
 		rc = blocks_read_page(env, l, s, f, k, &p);
 		bool last = k + 1 == pages;
-		if (rc == 0 && (last != !!(p->flags & BIDX_SEALED) ||
-				       (!last && p->count != BIDX_PER_PAGE) ||
-				       (last && p->end_offset != s->end_offset)))
+		if (rc == 0 && (last ? !segment_is_of(l, s, p)
+				     : p->count != BIDX_PER_PAGE || p->flags != 0))
 			rc = -EBADMSG;
 		if (rc < 0)
 			break;
@@ -363,7 +378,7 @@ enum st_err segment_know(struct log_env *env, struct log *l, struct segment *s)
 		rc = size < FMT_PAGE
 			     ? -EBADMSG
 			     : blocks_read_page(env, l, s, f, (uint32_t)(size / FMT_PAGE) - 1, &p);
-	if (rc == 0 && (!(p->flags & BIDX_SEALED) || p->end_offset != s->end_offset))
+	if (rc == 0 && !segment_is_of(l, s, p))
 		rc = -EBADMSG;
 	if (rc == 0)
 		segment_learn(s, p);

@@ -230,11 +230,13 @@ void log_describe(const struct log *l, struct fmt_ckpt_log *out)
 {
 	const struct segment *s = log_active(l);
 	uint32_t first = s->pages_saved * BIDX_PER_PAGE;
+	/* what the record says is in files is there before it counts */
+	bool files = l->has_files || l->segment_count > 1 || s->end_pos >= FMT_PAGE;
 	*out = (struct fmt_ckpt_log){
 		.topic_id = l->topic_id,
 		.partition = l->partition,
 		.log = l->number,
-		.flags = (l->damaged ? CKPT_LOG_DAMAGED : 0) | (l->has_files ? CKPT_LOG_FILES : 0),
+		.flags = (l->damaged ? CKPT_LOG_DAMAGED : 0) | (files ? CKPT_LOG_FILES : 0),
 		.topic_length = (uint16_t)strlen(l->topic),
 		.epoch_count = l->epoch_count,
 		.block_count = s->block_count - first,
@@ -351,9 +353,9 @@ void log_check(const struct log *l)
 		const struct segment *s = l->segments[i];
 		bool active = i + 1 == l->segment_count;
 		segment_check(l, s, active);
-		CHECK(active || s->end_offset == l->segments[i + 1]->base_offset);
-		CHECK(l->has_files || (active && s->fill_pos == 0));
+		CHECK(active || s->end_offset == l->segments[i + 1]->base_offset || l->damaged);
+		CHECK(l->has_files || s->fill_pos == 0);
 	}
 	CHECK(l->log_start_offset <= log_end_offset(l));
-	CHECK(!l->listed || l->log_start_offset >= l->segments[0]->base_offset);
+	CHECK(!l->listed || l->damaged || l->log_start_offset >= l->segments[0]->base_offset);
 }

@@ -73,7 +73,8 @@ static enum st_err read_find_segment(
 			return ST_E_CORRUPT; /* its segment is missing */
 	}
 	*out = log_segment_of(l, offset);
-	return segment_warm(env, l, *out);
+	enum st_err err = segment_warm(env, l, *out);
+	return err == ST_OK && offset >= (*out)->end_offset ? ST_E_CORRUPT : err; /* in a hole */
 }
 
 enum st_err log_read_plan(

@@ -623,30 +623,35 @@ int lane_recover(
 	*why = r.why;
 	if (rc < 0)
 		lane_fini(at, out);
-	return rc;
+	return rc == -ENOENT ? -EIO : rc;
 }
 
 /* --- a new lane -------------------------------------------------------------------------- */
 
+/* Makes a file of one page and zeros, which has its name only when it is whole. */
 static int lane_write(
 	const struct store_place *at, const char *name, const uint8_t *page, uint64_t size)
 {
-	char path[IO_PATH_MAX];
+	char path[IO_PATH_MAX], tmp[IO_PATH_MAX];
 	struct io *io = at->io;
 	struct io_file *f;
-	int rc = replay_path(at, name, path);
-	if (rc == 0)
-		rc = io->api->open(io, path, IO_CREATE | IO_TRUNC | IO_DIRECT, &f);
+	int n = snprintf(path, sizeof(path), "%s/%s", at->path, name);
+	int m = snprintf(tmp, sizeof(tmp), "%s/%s" FMT_TMP_SUFFIX, at->path, name);
+	if (n < 0 || m < 0 || (size_t)m >= sizeof(tmp))
+		return -ENAMETOOLONG;
+	int rc = io->api->open(io, tmp, IO_CREATE | IO_TRUNC | IO_DIRECT, &f);
 	if (rc < 0)
 		return rc;
-	int64_t n = io->api->pwrite(io, f, page, FMT_PAGE, 0);
-	rc = n == FMT_PAGE ? 0 : n < 0 ? (int)n : -EIO;
+	int64_t put = io->api->pwrite(io, f, page, FMT_PAGE, 0);
+	rc = put == FMT_PAGE ? 0 : put < 0 ? (int)put : -EIO;
 	if (rc == 0 && size > FMT_PAGE)
 		rc = io->api->truncate(io, f, size);
 	if (rc == 0)
 		rc = io->api->fsync(io, f);
 	io->api->close(io, f);
-	return rc;
+	if (rc == 0)
+		rc = io->api->rename(io, tmp, path);
+	return rc < 0 ? rc : io->api->fsync_dir(io, at->path);
 }
 
 int lane_create(const struct store_place *at, const struct uuid *journal_id, uint64_t ring_bytes,

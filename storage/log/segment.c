@@ -84,10 +84,10 @@ int segment_open_file(struct log_env *env, struct log *l, struct segment *s)
 	}
 	/* With nothing in it yet, what a file of this name holds was never committed. */
 	bool fresh = s->file_size == 0 && s->fill_pos == 0;
-	unsigned flags = IO_DIRECT | (fresh ? IO_CREATE | IO_TRUNC : 0);
+	unsigned flags = IO_DIRECT | IO_CREATE | (fresh ? IO_TRUNC : 0);
 	segment_path(env, l, s->base_offset, "log", path);
 	int rc = env->io->api->open(env->io, path, flags, &s->file);
-	if (rc == 0 && fresh)
+	if (rc == 0 && s->fill_pos == 0)
 		l->names_dirty = true;
 	return rc;
 }

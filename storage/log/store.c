@@ -139,8 +139,6 @@ static int dir_make_lanes(
 		store_make_id(prng, &id);
 		at->worker = w;
 		rc = lane_create(at, &id, cfg->journal_bytes, s->workers, &d->lanes[w]);
-		if (rc == 0)
-			rc = at->io->api->fsync_dir(at->io, d->path);
 	}
 	return rc;
 }
@@ -153,9 +151,6 @@ static int dir_open_lanes(struct store *s, struct store_place *at, const struct 
 	*why = "cannot list it";
 	int rc = at->io->api->list(at->io, d->path, census_add, &c);
 	*why = "cannot recover its logs";
-	d->lanes = calloc(s->workers, sizeof(*d->lanes));
-	if (!d->lanes)
-		return -ENOMEM;
 	for (uint16_t w = 0; rc == 0 && w < s->workers; w++) {
 		at->worker = w;
 		rc = lane_recover(at, s->workers, &d->lanes[w], why);
@@ -185,7 +180,7 @@ static int dir_open(struct io *io, struct store_dir *d, struct prng *prng, const
 			*slash = 0;
 		rc = io->api->fsync_dir(io, slash == parent ? "/" : parent);
 		if (rc < 0)
-			return rc;
+			return -ENODEV; /* whatever it is: nobody has used it yet */
 	}
 	return dir_open_meta(io, d, prng, why);
 }
@@ -211,6 +206,10 @@ static int store_open_dir(
 	if (strnlen(cfg->dirs[i], sizeof(cfg->dirs[i])) >= 160)
 		return -ENAMETOOLONG;
 	snprintf(d->path, sizeof(d->path), "%s", cfg->dirs[i]);
+	*why = "no memory for it";
+	d->lanes = calloc(s->workers, sizeof(*d->lanes));
+	if (!d->lanes)
+		return -ENOMEM;
 	struct prng prng = {.s = cfg->seed ^ crc32c(i, d->path, strlen(d->path))};
 	int rc = dir_open(s->io, d, &prng, why);
 	for (uint16_t j = 0; rc == 0 && j < i; j++) {

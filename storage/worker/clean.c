@@ -238,10 +238,10 @@ static void clean_step(struct engine *e)
 	uint64_t before = s->bytes_read + s->bytes_written;
 	enum compact_step step = compact_step(k->compact, e->io, COMPACT_BUDGET);
 	uint64_t moved = s->bytes_read + s->bytes_written - before;
-	if (e->cfg.cleaner_bytes_per_s < INT64_MAX / 1000)
+	uint64_t rate = e->cfg.cleaner_bytes_per_s;
+	if (rate > 0 && rate < INT64_MAX / 1000)
 		k->not_before_ms =
-			max_of(k->not_before_ms, e->now_ms) +
-			(int64_t)(moved * 1000 / max_of(e->cfg.cleaner_bytes_per_s, 1ull));
+			max_of(k->not_before_ms, e->now_ms) + (int64_t)(moved * 1000 / rate);
 	switch (step) {
 	case COMPACT_MORE:
 		return;

@@ -177,15 +177,14 @@ static void cycle_start(struct engine *e, struct eng_lane *lane)
 {
 	if (list_empty(&lane->ready) && list_empty(&lane->entries))
 		return;
-	struct cycle_budget b = {.size = sizeof(struct fmt_jrnl_group)};
-	b.limit = cycle_limit(lane);
-	lane->full = b.limit == 0 && eng_lane_ok(e, lane);
+	struct cycle_budget b = {.size = sizeof(struct fmt_jrnl_group), .limit = JRNL_GROUP_MAX};
+	if (eng_lane_ok(e, lane)) /* else everything will be refused */
+		b.limit = cycle_limit(lane);
+	lane->full = b.limit == 0;
 	if (lane->full) {
 		ckpt_begin_if_due(e, lane);
 		return;
 	}
-	if (b.limit == 0)
-		b.limit = JRNL_GROUP_MAX; /* everything will be refused */
 	lane->waits_for_fill = false;
 	cycle_take_entries(e, lane, &b);
 	cycle_take_logs(e, lane, &b);

@@ -33,7 +33,7 @@ struct engine_config {
 	enum st_durability durability;
 	uint16_t worker;	      /* index: picks the lanes */
 	uint32_t max_logs;	      /* open at once */
-	uint64_t cleaner_bytes_per_s; /* for compaction; UINT64_MAX: any */
+	uint64_t cleaner_bytes_per_s; /* for compaction; 0 or UINT64_MAX: any */
 	uint64_t cleaner_map_bytes;   /* memory for its keys */
 	uint8_t cleaner_seed[16];     /* secret: of the hash of keys */
 	struct st_metrics *metrics;   /* borrowed; NULL: none */
