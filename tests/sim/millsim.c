@@ -20,6 +20,7 @@
 #include "sim_crash.h"
 #include "sim_faults.h"
 #include "sim_flip.h"
+#include "sim_words.h"
 
 struct options {
 	uint64_t first, count;
@@ -42,6 +43,7 @@ static void run_once(uint64_t seed, const struct options *o, bool verbose, struc
 {
 	struct sim *s = malloc(sizeof(*s));
 	CHECK(s);
+	sim_words("", seed, 0, 0);
 	sim_init(s, seed, o->mutation, verbose);
 	sim_run(s);
 	*out = (struct outcome){.hash = s->hash, .stats = s->stats};
@@ -214,6 +216,7 @@ int main(int argc, char **argv)
 		{0},
 	};
 	struct options o = {.first = 1};
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	int c;
 	while ((c = getopt_long(argc, argv, "v", longs, NULL)) != -1) {
 		switch (c) {
