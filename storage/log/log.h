@@ -84,6 +84,7 @@ struct log {
 	uint16_t dir;
 	bool has_files;		   /* its directory exists */
 	bool names_dirty;	   /* names in its directory, or its own, have not been flushed */
+	bool names_flushing;	   /* and a checkpoint is at it */
 	struct io_file *meta_file; /* log.meta while it has not been flushed */
 	bool listed;		   /* its sealed segments are in segments[] */
 	bool damaged;		   /* a part of it is known to be corrupt */
