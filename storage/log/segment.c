@@ -82,11 +82,10 @@ int segment_open_file(struct log_env *env, struct log *l, struct segment *s)
 		if (rc < 0)
 			return rc;
 	}
-	/* With nothing in it yet, what a file of this name holds was never committed. */
-	bool fresh = s->file_size == 0 && s->fill_pos == 0;
-	unsigned flags = IO_DIRECT | IO_CREATE | (fresh ? IO_TRUNC : 0);
+	/* What a file of this name holds already was never committed, or is what the journal tells
+	 * of: it is overwritten, or left as it is. */
 	segment_path(env, l, s->base_offset, "log", path);
-	int rc = env->io->api->open(env->io, path, flags, &s->file);
+	int rc = env->io->api->open(env->io, path, IO_DIRECT | IO_CREATE, &s->file);
 	if (rc == 0 && s->fill_pos == 0)
 		l->names_dirty = true;
 	return rc;
