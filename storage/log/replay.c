@@ -313,6 +313,7 @@ static int replay_direct(struct replay *r, struct log *l, const struct fmt_jrnl_
 			if (rolls)
 				log_unroll(&r->env, l);
 			r->lane->cut_bytes += e->length;
+			r->lane->holed = true;
 			return 0;
 		}
 		if (s->file && log_flush(&r->env, s->file) < 0)

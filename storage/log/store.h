@@ -42,6 +42,7 @@ struct store_lane {
 	uint32_t log_count;
 	uint32_t log_capacity;
 	bool clean; /* nothing had to be played */
+	bool holed; /* a part of the last group was cut off: only a checkpoint may follow it */
 	uint64_t played_bytes;
 	uint64_t cut_bytes; /* behind the end: never acknowledged */
 };

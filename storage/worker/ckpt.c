@@ -294,6 +294,7 @@ static void ckpt_end(struct engine *e, struct eng_lane *lane)
 	if (installed) {
 		const struct fmt_ckpt *c = (const void *)lane->snapshot;
 		st->tail = lane->snapshot_pos;
+		st->holed = false;
 		st->ckpt_seq++;
 		st->ckpt_slot = 1 - st->ckpt_slot;
 		lane->direct_bytes = 0;

@@ -170,6 +170,8 @@ static uint32_t cycle_limit(struct eng_lane *lane)
 {
 	uint64_t pos;
 	uint32_t least = min_of((uint64_t)JRNL_GROUP_MAX, lane->st->ring_bytes / 4);
+	if (lane->st->holed)
+		return 0;
 	return group_room(lane->st, least, &pos) >= least ? least : 0;
 }
 
