@@ -166,6 +166,7 @@ void chores_committed(struct engine *e, struct eng_lane *lane, struct st_req *r,
 	struct st_log *l = r->log;
 	switch (r->op) {
 	case ST_OPEN:
+		l->committed = true;
 		if (err != ST_OK) {
 			chore_forget(e, l);
 			r->log = NULL;

@@ -16,13 +16,19 @@
 
 /* --- the snapshot ------------------------------------------------------------------------ */
 
-static uint64_t snapshot_measure(const struct eng_lane *lane)
+/* *count: of logs that belong into a snapshot. */
+static uint64_t snapshot_measure(const struct eng_lane *lane, uint32_t *count)
 {
 	uint64_t size = sizeof(struct fmt_ckpt);
+	*count = 0;
 	list_for_each (it, &lane->logs) {
+		const struct st_log *l = list_entry(it, struct st_log, node);
 		struct fmt_ckpt_log r;
-		log_describe(list_entry(it, struct st_log, node)->log, &r);
+		if (!l->committed)
+			continue;
+		log_describe(l->log, &r);
 		size += ckpt_log_size(&r);
+		++*count;
 	}
 	return size;
 }
@@ -57,7 +63,8 @@ static void snapshot_expect(struct engine *e, struct eng_lane *lane)
 
 static bool snapshot_take(struct engine *e, struct eng_lane *lane)
 {
-	uint64_t length = snapshot_measure(lane);
+	uint32_t count;
+	uint64_t length = snapshot_measure(lane, &count);
 	lane->snapshot_size = align_up(length, (uint64_t)FMT_PAGE);
 	lane->snapshot = aligned_alloc(FMT_PAGE, (size_t)lane->snapshot_size);
 	if (!lane->snapshot)
@@ -71,12 +78,15 @@ static bool snapshot_take(struct engine *e, struct eng_lane *lane)
 		.worker = e->cfg.worker,
 		.workers = store_workers(e->store),
 		.next_log = lane->st->next_log,
-		.count = lane->log_count,
+		.count = count,
 		.flags = e->stopping ? CKPT_CLEAN : 0,
 	};
 	uint8_t *at = lane->snapshot + sizeof(c);
-	list_for_each (it, &lane->logs)
-		at = snapshot_put(at, list_entry(it, struct st_log, node));
+	list_for_each (it, &lane->logs) {
+		const struct st_log *l = list_entry(it, struct st_log, node);
+		if (l->committed)
+			at = snapshot_put(at, l);
+	}
 	CHECK(at == lane->snapshot + length);
 	memset(at, 0, (size_t)(lane->snapshot_size - length));
 	memcpy(lane->snapshot, &c, sizeof(c));
@@ -87,6 +97,15 @@ static bool snapshot_take(struct engine *e, struct eng_lane *lane)
 }
 
 /* --- beginning --------------------------------------------------------------------------- */
+
+/* A deleted log, whose last writes are under way, still has its name: that goes first. */
+static bool ckpt_is_held_up(const struct eng_lane *lane)
+{
+	list_for_each (it, &lane->logs)
+		if (list_entry(it, struct st_log, node)->state == ENG_LOG_GONE)
+			return true;
+	return false;
+}
 
 static bool ckpt_is_due(const struct engine *e, const struct eng_lane *lane)
 {
@@ -99,7 +118,7 @@ static bool ckpt_is_due(const struct engine *e, const struct eng_lane *lane)
 void ckpt_begin_if_due(struct engine *e, struct eng_lane *lane)
 {
 	if (lane->ckpt != CKPT_IDLE || lane->phase != ENG_IDLE || !eng_lane_ok(e, lane) ||
-		!ckpt_is_due(e, lane) || lane->ckpt_retry_ms > e->now_ms)
+		!ckpt_is_due(e, lane) || lane->ckpt_retry_ms > e->now_ms || ckpt_is_held_up(lane))
 		return;
 	lane->ckpt_retry_ms = 0;
 	lane->ckpt_err = ST_OK;

@@ -86,6 +86,7 @@ static bool lane_init(struct engine *e, struct eng_lane *lane, uint16_t dir, uin
 		if (!l)
 			return false;
 		lane->st->log_count--;
+		l->committed = true;
 		if (segment_pending(log->segments[0]) > 0 && log->segment_count > 1)
 			fill_note(e, l);
 	}

@@ -55,7 +55,8 @@ struct st_log {
 		ready; /* eng_lane.ready or .chores: has requests in `queue`, is not in a cycle */
 	struct list commit; /* st_req: appends in the running cycle */
 	enum eng_log_state state;
-	bool opened; /* by an asker */
+	bool opened;	/* by an asker */
+	bool committed; /* the journal, or a checkpoint, tells of it */
 	bool gap;    /* an append was refused for want of room; those already behind it are, too */
 	bool in_cycle;
 	uint32_t reads; /* read requests in progress or waiting */
