@@ -305,7 +305,7 @@ static int disk_open(struct io *io, const char *path, unsigned flags, struct io_
 	if (!dir)
 		return -ENOENT;
 	struct node *n = sd_lookup(d, path);
-	int fault = sync_fault(d, dir, !n && (flags & IO_CREATE));
+	int fault = sync_fault(d, n ? n : dir, !n && (flags & IO_CREATE));
 	if (fault)
 		return fault;
 	if (n && n->is_dir != !!(flags & IO_DIR))

@@ -256,18 +256,25 @@ static void take_back(struct flip *x, int by)
 	l->acked = (uint32_t)((int)l->acked + by);
 }
 
-static void check_files(struct flip *x, struct sim_disk *d, bool refused)
+static bool has_file(const struct files *s, const char *path)
+{
+	for (uint32_t i = 0; i < s->count; i++)
+		if (strcmp(s->f[i].path, path) == 0)
+			return true;
+	return false;
+}
+
+/* All files are there that a start without harm leaves there. */
+static void check_files(struct flip *x, struct sim_disk *d)
 {
 	struct files left = {0};
 	char what[300];
-	const struct files *want = refused ? &x->files : &x->after;
 	sim_disk_each_file(d, note_file, &left);
-	for (uint32_t i = 0; i < want->count && !x->failed; i++) {
-		bool there = x->harm == HARM_MISSING && strcmp(want->f[i].path, x->file->path) == 0;
-		for (uint32_t k = 0; k < left.count && !there; k++)
-			there = strcmp(want->f[i].path, left.f[k].path) == 0;
-		snprintf(what, sizeof(what), "%s has been deleted", want->f[i].path);
-		if (!there)
+	for (uint32_t i = 0; i < x->files.count && !x->failed; i++) {
+		const char *path = x->files.f[i].path;
+		bool mine = x->harm == HARM_MISSING && strcmp(path, x->file->path) == 0;
+		snprintf(what, sizeof(what), "%s has been deleted", path);
+		if (!mine && has_file(&x->after, path) && !has_file(&left, path))
 			report(x, what);
 	}
 }
@@ -349,7 +356,7 @@ static void try(struct flip *x)
 	else if (!refused)
 		all = check_rest(x);
 	if (!x->failed)
-		check_files(x, d, refused);
+		check_files(x, d);
 	x->results[x->harm][refused ? RESULT_REFUSED : all ? RESULT_SAME : RESULT_TOLD]++;
 	look_reset(x->look, NULL, 0, 0);
 	sim_disk_free(d);
