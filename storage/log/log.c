@@ -98,11 +98,7 @@ void log_unroll(struct log_env *env, struct log *l)
 {
 	struct segment *s = log_active(l);
 	CHECK(s->end_pos == 0 && l->segment_count > 1 && s->reads == 0);
-	if (s->file) {
-		char path[IO_PATH_MAX];
-		segment_path(env, l, s->base_offset, "log", path);
-		env->io->api->unlink(env->io, path);
-	}
+	l->may_have_stray = true;
 	segment_free(env, s);
 	l->segment_count--;
 	log_active(l)->rolled = false;
@@ -112,17 +108,22 @@ void log_unroll(struct log_env *env, struct log *l)
  * A roll creates its file before it is committed. When that did not happen any more, the file is
  * named by the offset at which the log ended then, and that is where it ends now.
  */
-void log_remove_stray(struct log_env *env, struct log *l)
+int log_remove_stray(struct log_env *env, struct log *l)
 {
 	char path[IO_PATH_MAX];
 	if (!l->may_have_stray)
-		return;
+		return 0;
+	if (log_active(l)->end_pos > 0) {
+		segment_path(env, l, log_end_offset(l), "log", path);
+		int rc = env->io->api->unlink(env->io, path);
+		log_path(env, l, path);
+		if (rc == 0)
+			rc = log_flush_dir(env, path);
+		if (rc < 0 && rc != -ENOENT)
+			return rc;
+	}
 	l->may_have_stray = false;
-	if (!l->has_files || log_active(l)->end_pos == 0)
-		return;
-	segment_path(env, l, log_end_offset(l), "log", path);
-	if (env->io->api->unlink(env->io, path) == 0)
-		l->names_dirty = true;
+	return 0;
 }
 
 int log_note_epoch(struct log *l, int32_t epoch, int64_t base_offset)

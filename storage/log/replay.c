@@ -546,6 +546,7 @@ static int replay_finish(struct replay *r)
 				"storage", "%s-%d: its files are missing", l->topic, l->partition);
 			l->damaged = true;
 		}
+		l->may_have_stray = true;
 		struct segment *s = log_active(l);
 		int rc = segment_pending(s) >= FMT_PAGE ? replay_spill(r, l, s) : 0;
 		if (rc == 0)

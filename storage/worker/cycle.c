@@ -222,19 +222,18 @@ static void cycle_submit_grow(struct engine *e, struct st_log *l, uint64_t size)
 /* Rolls, and sees to it that the segment has a file with room for all whole pages. */
 static void cycle_grow(struct engine *e, struct st_log *l)
 {
-	log_remove_stray(&e->env, l->log);
-	if (l->rolls) {
-		int rc = log_roll(l->log, l->begin_offset, e->now_ms);
-		if (rc < 0) {
-			l->rolls = false;
-			cycle_fail(e, l, rc, "rolling a log");
-			return;
-		}
+	int rc = log_remove_stray(&e->env, l->log);
+	if (rc == 0 && l->rolls)
+		rc = log_roll(l->log, l->begin_offset, e->now_ms);
+	if (rc < 0) {
+		l->rolls = false;
+		cycle_fail(e, l, rc, "rolling a log");
+		return;
 	}
 	struct segment *s = log_active(l->log);
 	if (l->end_pos < FMT_PAGE)
 		return; /* all of it stays in the journal */
-	int rc = segment_open_file(&e->env, l->log, s);
+	rc = segment_open_file(&e->env, l->log, s);
 	if (rc == 0 && l->direct)
 		rc = log_flush_names(&e->env, l->log);
 	if (rc < 0)
