@@ -263,8 +263,7 @@ enum rebatch_verdict rebatch_finish(
 	memcpy(head, r->batch, REBATCH_HEAD);
 	be32_put(head + AT_LENGTH, REBATCH_HEAD - BATCH_OVERHEAD + n);
 	be32_put(head + AT_COUNT, (uint32_t)r->kept);
-	if (!r->append_time)
-		be64_put(head + AT_MAX_TIMESTAMP, (uint64_t)r->kept_max_timestamp);
+	be64_put(head + AT_MAX_TIMESTAMP, (uint64_t)r->kept_max_timestamp);
 	if (horizon_ms >= 0) {
 		be16_put(head + AT_ATTRIBUTES, batch_attributes(head) | BATCH_ATTR_DELETE_HORIZON);
 		be64_put(head + AT_BASE_TIMESTAMP, (uint64_t)horizon_ms);

@@ -256,6 +256,11 @@ static void test_records_that_are_not_what_the_head_says_are_not_touched(void **
 	make(f, CODEC_ZSTD);
 	f->batch[REBATCH_HEAD] ^= 1; /* the frame's magic */
 	assert_false(rebatch_load(f->re, f->batch));
+	make(f, CODEC_NONE);
+	uint8_t *second = f->plain + REBATCH_HEAD + 1 + f->plain[REBATCH_HEAD] / 2;
+	assert_int_equal(second[3], 2); /* its offset delta: 1 */
+	second[3] = 0;
+	assert_false(rebatch_load(f->re, f->plain)); /* two records of one offset */
 	/* every single bit of the records: loaded or not, never out of bounds */
 	make(f, CODEC_NONE);
 	for (uint32_t bit = 8 * REBATCH_HEAD; bit < 8 * batch_size(f->plain); bit++) {

@@ -26,6 +26,7 @@
 #define CK_NOW 1700000000000ll
 #define CK_SEGMENTS 64
 #define CK_RECORDS 60000
+#define CK_KEYS 100000 /* numbers of keys are below */
 #define CK_BATCHES 8000
 #define CK_FILE (8u << 20)
 #define CK_SCRATCH (COMPACT_SCRATCH_MIN)
@@ -403,8 +404,8 @@ static inline void ck_clean_model(
 	struct ck *k, int64_t dirty, int64_t end, int64_t delete_retention_ms)
 {
 	struct ck_content *m = &k->model;
-	int64_t *latest = malloc(k->keys * sizeof(*latest));
-	memset(latest, 0xff, k->keys * sizeof(*latest));
+	int64_t *latest = malloc(CK_KEYS * sizeof(*latest));
+	memset(latest, 0xff, CK_KEYS * sizeof(*latest));
 	for (uint32_t i = 0; i < m->record_count; i++) {
 		struct ck_record *r = &m->records[i];
 		if (!r->gone && r->offset < end && r->key >= 0 && !m->batches[r->batch].special)

@@ -67,6 +67,28 @@ static void test_what_is_left_is_what_a_naive_model_leaves(void **state)
 		one_life(seed);
 }
 
+/* A batch with the keys [from, to) and values, then tombstones for [0, tombstones). */
+static void key_batch(struct ck *k, uint32_t from, uint32_t to, uint32_t tombstones)
+{
+	struct batch_build b;
+	uint8_t key[4];
+	batch_build_begin(&b, k->plain, CK_FILE);
+	for (uint32_t i = from; i < to + tombstones; i++) {
+		be32_put(key, i < to ? i : i - to);
+		assert_true(batch_build_add(&b, k->now_ms, (struct kbytes){key, 4},
+			i < to ? (struct kbytes){key, 4} : KBYTES_NULL, NULL, 0));
+	}
+	assert_int_not_equal(batch_build_finish(&b), 0);
+}
+
+static void key_segment(struct ck *k, uint32_t from, uint32_t to, uint32_t tombstones)
+{
+	ck_segment_begin(k);
+	key_batch(k, from, to, tombstones);
+	ck_add(k, CODEC_NONE);
+	ck_segment_end(k);
+}
+
 static void test_a_clean_log_is_not_due_and_cleaning_it_again_changes_nothing(void **state)
 {
 	struct ck *k = ck_new(3);
@@ -295,33 +317,13 @@ static void test_a_batch_with_more_keys_than_the_map_does_not_stop_it(void **sta
 	ck_free(k);
 }
 
-/* A batch with the keys [from, to) and values, then tombstones for [0, tombstones). */
-static void key_batch(struct ck *k, uint32_t from, uint32_t to, uint32_t tombstones)
-{
-	struct batch_build b;
-	uint8_t key[4];
-	batch_build_begin(&b, k->plain, CK_FILE);
-	for (uint32_t i = from; i < to + tombstones; i++) {
-		be32_put(key, i < to ? i : i - to);
-		assert_true(batch_build_add(&b, k->now_ms, (struct kbytes){key, 4},
-			i < to ? (struct kbytes){key, 4} : KBYTES_NULL, NULL, 0));
-	}
-	assert_int_not_equal(batch_build_finish(&b), 0);
-}
-
 static void test_a_tombstone_stays_as_long_as_anything_it_deletes(void **state)
 {
 	struct ck *k = ck_new(23);
 	k->mem.map_size = COMPACT_MAP_MIN; /* 152 keys: the tombstones below do not get in */
 	memset(k->mem.map + k->mem.map_size, CK_CANARY, 4096);
-	ck_segment_begin(k);
-	key_batch(k, 0, 30, 0);
-	ck_add(k, CODEC_NONE);
-	ck_segment_end(k);
-	ck_segment_begin(k);
-	key_batch(k, 1000, 1400, 30);
-	ck_add(k, CODEC_NONE);
-	ck_segment_end(k);
+	key_segment(k, 0, 30, 0);
+	key_segment(k, 1000, 1400, 30);
 	for (int i = 0; i < 3; i++) {
 		struct compact_input in = ck_input(k);
 		assert_int_equal(ck_run(k, &in), COMPACT_DONE);
@@ -387,6 +389,40 @@ static void test_the_last_batch_of_a_producer_stays_until_it_expires(void **stat
 	ck_read(k);
 	for (uint32_t i = 0; i < k->found.batch_count; i++)
 		assert_true(k->found.batches[i].producer < 0);
+	ck_free(k);
+}
+
+static void test_what_loses_nothing_becomes_clean_and_is_not_written_again(void **state)
+{
+	struct ck *k = ck_new(24);
+	key_segment(k, 0, 50, 0);
+	for (uint32_t i = 1; i < 4; i++) {
+		struct compact_input in = ck_input(k);
+		in.segment_bytes = 1;
+		assert_true(compact_due(&in));
+		run_and_compare(k, &in);
+		assert_int_equal(k->stats.swaps, 1);
+		assert_int_equal(dirty_offset(k), k->next_offset);
+		in = ck_input(k);
+		assert_false(compact_due(&in));
+		key_segment(k, 100 * i, 100 * i + 50, 0);
+	}
+	ck_free(k);
+}
+
+static void test_a_record_of_a_transaction_replaces_none(void **state)
+{
+	struct ck *k = ck_new(25);
+	key_segment(k, 0, 30, 0);
+	ck_segment_begin(k);
+	key_batch(k, 0, 30, 0);
+	be16_put(k->plain + 21, BATCH_ATTR_TRANSACTIONAL);
+	batch_set_crc(k->plain);
+	ck_add(k, CODEC_NONE);
+	ck_segment_end(k);
+	struct compact_input in = ck_input(k);
+	run_and_compare(k, &in);
+	assert_int_equal(k->found.record_count, 60);
 	ck_free(k);
 }
 
@@ -472,7 +508,7 @@ static void test_small_segments_are_merged_up_to_segment_bytes(void **state)
 static void test_large_batches_and_many_index_pages(void **state)
 {
 	struct ck *k = ck_new(17);
-	k->keys = 200;
+	k->keys = 2000;
 	k->value_max = 30000;
 	k->batch_max = 25;
 	ck_append(k, 3800000); /* more than the 168 blocks of a page */
@@ -481,7 +517,45 @@ static void test_large_batches_and_many_index_pages(void **state)
 	in.segment_bytes = 7000000;
 	ck_clean_model(k, 0, k->next_offset, 1000);
 	run_and_compare(k, &in);
+	assert_int_equal(k->count, 1);
+	assert_true(k->segments[0].end_pos > BIDX_PER_PAGE * BIDX_BLOCK);
 	ck_free(k);
+}
+
+/* A batch of exactly 8 KiB with this key. */
+static void half_block(struct ck *k, uint32_t key)
+{
+	static const uint8_t value[8192];
+	struct batch_build b;
+	uint8_t key_be[4];
+	be32_put(key_be, key);
+	for (int32_t len = 8192; len > 0; len--) {
+		batch_build_begin(&b, k->plain, CK_FILE);
+		assert_true(batch_build_add(&b, k->now_ms, (struct kbytes){key_be, 4},
+			(struct kbytes){value, len}, NULL, 0));
+		if (batch_build_finish(&b) == 8192)
+			return;
+	}
+	fail();
+}
+
+static void test_an_index_page_that_is_exactly_full(void **state)
+{
+	const uint32_t page = 2 * BIDX_PER_PAGE;
+	for (uint32_t n = page - 1; n <= page + 1; n++) {
+		struct ck *k = ck_new(26);
+		ck_segment_begin(k);
+		for (uint32_t i = 0; i < n; i++) {
+			half_block(k, i);
+			ck_add(k, CODEC_NONE);
+		}
+		ck_segment_end(k);
+		struct compact_input in = ck_input(k);
+		run_and_compare(k, &in);
+		assert_int_equal(k->stats.swaps, 1);
+		assert_int_equal(ck_file(k, 0, "index")->size, n > page ? 2 * FMT_PAGE : FMT_PAGE);
+		ck_free(k);
+	}
 }
 
 static void test_a_batch_too_large_for_the_memory_stops_it_and_nothing_is_lost(void **state)
@@ -582,6 +656,27 @@ static void test_a_flipped_bit_stops_it_and_nothing_is_deleted(void **state)
 	ck_free(k);
 }
 
+static void test_offsets_that_cannot_be_are_corruption(void **state)
+{
+	struct ck *k = ck_new(27);
+	ck_append(k, 20000);
+	cio_unlink(&k->disk->io, CK_PATH "/00000000000000000000.index");
+	uint8_t *p = ck_file(k, 0, "log")->data, *second = p + batch_size(p);
+	int64_t base = batch_base_offset(second), end = k->segments[0].end_offset;
+	struct compact_input in = ck_input(k);
+	batch_set_base_offset(second, 0); /* no CRC covers it */
+	assert_int_equal(ck_run(k, &in), COMPACT_CORRUPT);
+	batch_set_base_offset(second, end);
+	assert_int_equal(ck_run(k, &in), COMPACT_CORRUPT);
+	batch_set_base_offset(second, base);
+	k->segments[0].end_offset++; /* the last batch is missing */
+	assert_int_equal(ck_run(k, &in), COMPACT_CORRUPT);
+	k->segments[0].end_offset--;
+	ck_clean_model(k, 0, k->next_offset, 1000);
+	run_and_compare(k, &in);
+	ck_free(k);
+}
+
 static void test_a_segment_cut_short_is_corrupt(void **state)
 {
 	struct ck *k = ck_new(21);
@@ -619,14 +714,18 @@ int main(void)
 		cmocka_unit_test(test_a_batch_with_more_keys_than_the_map_does_not_stop_it),
 		cmocka_unit_test(test_a_tombstone_stays_as_long_as_anything_it_deletes),
 		cmocka_unit_test(test_the_last_batch_of_a_producer_stays_until_it_expires),
+		cmocka_unit_test(test_what_loses_nothing_becomes_clean_and_is_not_written_again),
+		cmocka_unit_test(test_a_record_of_a_transaction_replaces_none),
 		cmocka_unit_test(test_transactions_are_copied_byte_for_byte),
 		cmocka_unit_test(test_a_log_whose_records_are_all_gone_still_has_its_offsets),
 		cmocka_unit_test(test_small_segments_are_merged_up_to_segment_bytes),
 		cmocka_unit_test(test_large_batches_and_many_index_pages),
+		cmocka_unit_test(test_an_index_page_that_is_exactly_full),
 		cmocka_unit_test(
 			test_a_batch_too_large_for_the_memory_stops_it_and_nothing_is_lost),
 		cmocka_unit_test(test_a_batch_that_cannot_be_read_stays_as_it_is),
 		cmocka_unit_test(test_a_flipped_bit_stops_it_and_nothing_is_deleted),
+		cmocka_unit_test(test_offsets_that_cannot_be_are_corruption),
 		cmocka_unit_test(test_a_segment_cut_short_is_corrupt),
 		cmocka_unit_test(test_a_log_without_an_index_is_cleaned_by_the_crcs_of_its_batches),
 	};
