@@ -362,13 +362,14 @@ static void one_seed(struct crash *c, uint64_t seed)
 	if (c->o->verbose)
 		printf("seed %llu: %llu points; %llu asked, %llu batches acknowledged, %llu reads, "
 		       "%llu "
-		       "trims, %llu cleanings, %llu deletions, %llu starts\n",
+		       "trims, %llu cleanings (%llu bytes), %llu deletions, %llu starts\n",
 			(unsigned long long)seed, (unsigned long long)c->point,
 			(unsigned long long)g->stats.asked,
 			(unsigned long long)g->stats.acked_batches,
 			(unsigned long long)g->stats.reads, (unsigned long long)g->stats.trims,
-			(unsigned long long)g->stats.cleans, (unsigned long long)g->stats.deletes,
-			(unsigned long long)g->stats.starts);
+			(unsigned long long)g->stats.cleans,
+			(unsigned long long)g->stats.cleaned_bytes,
+			(unsigned long long)g->stats.deletes, (unsigned long long)g->stats.starts);
 	look_free(c->look);
 	rig_fini(g);
 }

@@ -315,6 +315,7 @@ static void policy(struct rig *g, struct rig_log *l, struct rig_req *q)
 	q->r.retain.policy = (struct st_policy){.remove = true,
 		.retention_ms = -1,
 		.retention_bytes = -1,
+		.segment_bytes = g->segment_bytes,
 		.max_compaction_lag_ms = INT64_MAX};
 	q->r.retain.limit = rig_acked_end(l);
 	q->r.retain.now_ms = rig_now_ms(g) + 1000 * 1000;
@@ -486,6 +487,8 @@ static void answer_start_moved(struct rig *g, struct rig_req *q, int64_t start)
 			rig_log_name(l, buf), q->r.op, (long long)start, (long long)l->start_acked,
 			(long long)l->start_asked);
 	l->start_acked = max_of(l->start_acked, start);
+	if (q->r.op == ST_CLEAN)
+		g->stats.cleaned_bytes += q->r.retain.freed_bytes;
 	*(q->r.op == ST_TRIM ? &g->stats.trims : &g->stats.cleans) += 1;
 }
 

@@ -87,7 +87,8 @@ struct rig_req {
 };
 
 struct rig_stats {
-	uint64_t asked, acked_batches, refused, failed, starts, reads, trims, deletes, cleans;
+	uint64_t asked, acked_batches, refused, failed, starts, reads, trims, deletes, cleans,
+		cleaned_bytes;
 };
 
 struct rig {

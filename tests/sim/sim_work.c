@@ -31,7 +31,7 @@ static void append(struct work *w, struct rig_log *l)
 	uint32_t sizes[4], n = 1 + below(w->g, 4);
 	for (uint32_t i = 0; i < n; i++)
 		sizes[i] = batch_size_of(w);
-	bool roll = below(w->g, 12) == 0;
+	bool roll = below(w->g, l->compact ? 4 : 12) == 0;
 	rig_append(w->g, l, sizes, n, roll);
 }
 
@@ -46,6 +46,10 @@ static void other(struct work *w, struct rig_log *l)
 {
 	struct rig *g = w->g;
 	int64_t at = some_offset(g, l);
+	if (l->compact && below(g, 3) > 0) {
+		rig_clean(g, l);
+		return;
+	}
 	switch (below(g, 16)) {
 	case 0:
 	case 1:
@@ -56,8 +60,6 @@ static void other(struct work *w, struct rig_log *l)
 		rig_retain(g, l, 20000 + below(g, 60000));
 		break;
 	case 4:
-		rig_clean(g, l);
-		break;
 	case 5:
 	case 6:
 		rig_fill(g, l);
@@ -81,7 +83,7 @@ static void one_op(struct work *w)
 	uint32_t slot = below(g, RIG_SLOTS);
 	struct rig_log *l = g->slots[slot];
 	if (!l || l->state == RIG_GONE)
-		rig_create(g, slot, slot == 1);
+		rig_create(g, slot, slot % 3 == 1);
 	else if (l->state == RIG_CLOSED)
 		rig_reopen(g, l);
 	else if (l->state != RIG_OPEN)
@@ -102,7 +104,7 @@ static void keep_small(struct work *w)
 		int64_t bytes = 0;
 		for (uint32_t k = l->acked; k-- > 0 && l->batches[k].base >= l->start_acked;)
 			bytes += l->batches[k].len;
-		if (bytes > 60000)
+		if (bytes > (l->compact ? 120000 : 60000))
 			rig_trim(w->g, l,
 				l->batches[l->acked - 1 - below(w->g, min_of(l->acked, 4u))].base);
 	}
