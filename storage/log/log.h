@@ -158,7 +158,8 @@ void segment_path(const struct log_env *env, const struct log *l, int64_t base_o
 int log_roll(struct log *l, int64_t base_offset, int64_t now_ms);
 /* Takes back a roll whose segment is still empty. */
 void log_unroll(struct log_env *env, struct log *l);
-/* The first append after a start: removes what a roll that was never committed may have left. */
+/* The first append after a start, or a refused roll: removes what a roll that was never committed
+ * may have left, durably. 0 or -errno. */
 int log_remove_stray(struct log_env *env, struct log *l);
 /* A batch with this leader epoch is appended at base_offset. 0 or -ENOMEM. */
 int log_note_epoch(struct log *l, int32_t epoch, int64_t base_offset);
