@@ -11,6 +11,7 @@
 /* The request wants a journal entry first. */
 static void chore_journal(struct st_log *l, struct st_req *r)
 {
+	l->entries++;
 	list_push_back(&l->lane->entries, &r->node);
 }
 
@@ -134,7 +135,10 @@ static void chore_forget(struct engine *e, struct st_log *l)
 void chores_finish_delete(struct engine *e, struct st_log *l, struct st_req *r)
 {
 	enum st_err err = r->err;
+	struct list *n;
 	CHECK(!log_is_busy(l));
+	while ((n = list_pop_front(&l->fill_waits))) /* its blocks are not needed any more */
+		eng_answer(e, eng_req(n), ST_E_OFFLINE);
 	if (err == ST_OK)
 		err = chore_remove_files(e, l);
 	chore_forget(e, l);
@@ -188,6 +192,10 @@ void chores_committed(struct engine *e, struct eng_lane *lane, struct st_req *r,
 		return;
 	}
 	eng_answer(e, r, err);
+	if (r->op == ST_OPEN)
+		return;
+	l->entries--;
+	fill_settle(e, l);
 }
 
 /* --- what is not needed any more --------------------------------------------------------- */

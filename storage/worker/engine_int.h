@@ -59,7 +59,8 @@ struct st_log {
 	bool committed; /* the journal, or a checkpoint, tells of it */
 	bool gap;    /* an append was refused for want of room; those already behind it are, too */
 	bool in_cycle;
-	uint32_t reads; /* read requests in progress or waiting */
+	uint32_t reads;	  /* read requests in progress or waiting */
+	uint32_t entries; /* requests that want a journal entry */
 
 	/* the running cycle */
 	struct list cycle_node; /* eng_lane.cycle */

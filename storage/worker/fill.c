@@ -214,7 +214,9 @@ void fill_run(struct engine *e, struct eng_lane *lane)
 		}
 		if (!eng_log_ok(e, l)) {
 			list_remove(it);
-			l->fill_segment = NULL;
+			if (!fill_is_busy(l))
+				l->fill_segment = NULL;
+			l->fill_to = l->fill_fed; /* the job ends with what is under way */
 			fill_settle(e, l);
 			continue;
 		}
@@ -316,7 +318,7 @@ static bool fill_is_closable(const struct st_log *l)
 	for (uint32_t i = 0; i < l->log->segment_count; i++)
 		if (l->log->segments[i]->pend)
 			return false;
-	return !l->in_cycle && l->reads == 0;
+	return !l->in_cycle && l->reads == 0 && l->entries == 0;
 }
 
 static void fill_answer(struct engine *e, struct st_log *l, struct st_req *r, bool ok)
@@ -346,11 +348,13 @@ void fill_settle(struct engine *e, struct st_log *l)
 	if (l->state == ENG_LOG_GONE) {
 		if (log_is_busy(l))
 			return;
-		chores_finish_delete(e, l, eng_req(list_pop_front(&l->fill_waits)));
+		struct list *last = l->fill_waits.prev;
+		list_remove(last);
+		chores_finish_delete(e, l, eng_req(last));
 		return;
 	}
 	bool ok = eng_log_ok(e, l);
-	if (!ok && (l->in_cycle || l->reads > 0))
+	if (!ok && (l->in_cycle || l->reads > 0 || l->entries > 0))
 		return;
 	if (ok)
 		fill_keep_tail(l);
