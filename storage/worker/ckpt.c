@@ -269,6 +269,8 @@ static void ckpt_open_slot(struct engine *e, struct eng_lane *lane)
 	int rc = e->io->api->open(e->io, path, IO_DIRECT | IO_CREATE, &lane->slot);
 	if (rc < 0)
 		ckpt_failed(e, lane, rc);
+	if (lane->st->ckpt_seq == 1) /* its first use makes a name */
+		lane->names_dirty = true;
 }
 
 static bool ckpt_feed_slot(struct engine *e, struct eng_lane *lane)
@@ -287,19 +289,11 @@ static bool ckpt_feed_slot(struct engine *e, struct eng_lane *lane)
 	return true;
 }
 
-/* The slot's first use makes a name. */
 static bool ckpt_feed_install(struct engine *e, struct eng_lane *lane)
 {
 	if (!eng_may_start(e, ENG_CKPT))
 		return false;
 	ckpt_flush(e, lane, lane->slot, IO_FDATASYNC, false);
-	if (lane->st->ckpt_seq > 1)
-		return true;
-	if (!eng_may_start(e, ENG_CKPT))
-		return true; /* the next one makes up for it: this slot does not count before */
-	int rc = ckpt_flush_dir(e, lane, store_dir_path(e->store, lane->dir));
-	if (rc < 0)
-		ckpt_failed(e, lane, rc);
 	return true;
 }
 
@@ -377,10 +371,10 @@ static void ckpt_advance(struct engine *e, struct eng_lane *lane)
 	case CKPT_FILL:
 		lane->ckpt = CKPT_SYNC;
 		lane->ckpt_cursor = lane->logs.next;
+		ckpt_open_slot(e, lane);
 		return;
 	case CKPT_SYNC:
 		lane->ckpt = CKPT_SLOT;
-		ckpt_open_slot(e, lane);
 		return;
 	case CKPT_SLOT:
 		lane->ckpt = CKPT_INSTALL;
