@@ -19,7 +19,6 @@ struct command {
 	struct out out;
 	uint64_t corrupt; /* findings */
 	uint64_t notes;
-	bool listing; /* `verify`: findings are rows of a list that is open */
 };
 
 enum { INSPECT_OK = 0, INSPECT_CORRUPT = 1, INSPECT_CANNOT = 2 };
@@ -35,15 +34,13 @@ int inspect_verify(struct command *c);
 
 /* Says on stderr why it cannot be done. INSPECT_CANNOT. */
 __attribute__((format(printf, 1, 2))) int cannot(const char *format, ...);
-/* Opens the state of c->path; findings go to stderr and are counted. Warns when a broker runs. */
-int command_open(struct command *c, struct state *s, const struct finder *f);
+/* Opens the state of c->path. INSPECT_OK or INSPECT_CANNOT. Warns when a broker runs. */
+int command_open(const struct command *c, struct state *s, const struct finder *f);
 /* Findings as lines on stderr. */
 void command_found(void *arg, enum found_kind kind, const char *where, const char *what);
 /* Ends the output. INSPECT_OK, INSPECT_CORRUPT when something was found, or INSPECT_CANNOT. */
 int command_end(struct command *c);
 
-/* The members of a lane, a checkpoint record's row, ... that several commands show. */
-void show_log_row(struct out *o, const struct state_log *p);
 /* Reads the blocks of an index: all pages, valid or not. The caller frees. NULL: cannot. */
 struct fmt_bidx_page *index_load(const char *path, uint32_t *pages, int *error);
 

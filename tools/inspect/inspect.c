@@ -75,7 +75,7 @@ void command_found(void *arg, enum found_kind kind, const char *where, const cha
 	fprintf(stderr, "%s: %s: %s\n", kind == FOUND_CORRUPT ? "corrupt" : "note", where, what);
 }
 
-int command_open(struct command *c, struct state *s, const struct finder *f)
+int command_open(const struct command *c, struct state *s, const struct finder *f)
 {
 	if (dir_is_locked(c->path))
 		fprintf(stderr,
@@ -83,7 +83,7 @@ int command_open(struct command *c, struct state *s, const struct finder *f)
 			"damaged where it is not\n",
 			c->path);
 	int rc = state_open(s, c->path, f);
-	if (rc == 0 && s->lane_count == 0 && !s->has_meta && s->meta_verdict == FMT_OK) {
+	if (rc == 0 && s->lane_count == 0 && s->meta_error == ENOENT) {
 		state_close(s);
 		return cannot("%s is not a log directory: it has no meta, journal or checkpoint",
 			c->path);

@@ -86,6 +86,15 @@ static int text_indent(const struct out *o)
 	return n;
 }
 
+/* Prints a line without the spaces at its end. */
+static void text_line(struct out *o, const char *line)
+{
+	size_t n = strlen(line);
+	while (n > 0 && line[n - 1] == ' ')
+		n--;
+	fprintf(o->f, "%*s%.*s\n", text_indent(o), "", (int)n, line);
+}
+
 /* Prints the line of the innermost row, if that has not been done. */
 static void text_flush(struct out *o)
 {
@@ -95,10 +104,10 @@ static void text_flush(struct out *o)
 	const struct out_level *above = &o->levels[o->depth - 2];
 	const char **headed = &o->headed[o->depth - 2];
 	if (!above->uneven && *headed != above->list) {
-		fprintf(o->f, "%*s%s\n", text_indent(o), "", o->head);
+		text_line(o, o->head);
 		*headed = above->list;
 	}
-	fprintf(o->f, "%*s%s\n", text_indent(o), "", o->line);
+	text_line(o, o->line);
 	l->flushed = true;
 }
 
@@ -217,7 +226,7 @@ void out_textn(struct out *o, const char *name, const char *value, size_t n)
 	for (size_t i = 0; i < n; i++)
 		buf[i] = value[i] >= 0x20 && value[i] < 0x7f ? value[i] : '?';
 	buf[n] = 0;
-	text_value(o, name, buf, 0, true);
+	text_value(o, name, buf, 14, true);
 }
 
 void out_text(struct out *o, const char *name, const char *value)
@@ -293,7 +302,10 @@ void out_uuid(struct out *o, const char *name, const struct uuid *id)
 	char buf[2 * sizeof(id->b) + 1];
 	for (size_t i = 0; i < sizeof(id->b); i++)
 		snprintf(buf + 2 * i, 3, "%02x", id->b[i]);
-	out_text(o, name, buf);
+	if (o->json)
+		out_text(o, name, buf);
+	else
+		text_value(o, name, buf, 2 * sizeof(id->b), true);
 }
 
 void out_bytes(struct out *o, const char *name, const uint8_t *p, int32_t n)

@@ -19,6 +19,7 @@ static int command_state(struct command *c, struct state *s, const struct finder
 	int rc = command_open(c, s, f);
 	if (rc != INSPECT_OK)
 		return rc;
+	state_judge_meta(s);
 	for (uint32_t i = 0; i < s->lane_count; i++)
 		if (is_wanted(c, &s->lanes[i]))
 			return INSPECT_OK;
@@ -66,7 +67,7 @@ static void show_lane_row(struct out *o, const struct lane *l)
 	out_bool(o, "clean", c && (c->flags & CKPT_CLEAN) && l->end == l->begin);
 }
 
-void show_log_row(struct out *o, const struct state_log *p)
+static void show_log_row(struct out *o, const struct state_log *p)
 {
 	out_text(o, "log", p->name);
 	out_uint(o, "worker", p->lane->worker);

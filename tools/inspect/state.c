@@ -189,19 +189,23 @@ static void meta_read(struct state *s)
 	uint64_t size;
 	path_join(path, s->dir, FMT_META_NAME);
 	int rc = file_load(path, &p, &size);
-	if (rc < 0) {
-		find(s->finder, rc == -ENOENT ? FOUND_NOTE : FOUND_CORRUPT, path, "%s",
-			strerror(-rc));
+	s->meta_error = -rc;
+	if (rc < 0)
 		return;
-	}
 	s->meta_verdict = fmt_dir_meta_check(p, size);
 	s->has_meta = s->meta_verdict == FMT_OK;
 	if (s->has_meta)
 		memcpy(&s->meta, p, sizeof(s->meta));
-	else
-		find(s->finder, FOUND_CORRUPT, path, "%s",
-			s->meta_verdict == FMT_FOREIGN ? "of another format version" : "damaged");
 	free(p);
+}
+
+void state_judge_meta(const struct state *s)
+{
+	if (!s->has_meta)
+		find(s->finder, FOUND_CORRUPT, FMT_META_NAME, "%s",
+			s->meta_error			 ? strerror(s->meta_error)
+			: s->meta_verdict == FMT_FOREIGN ? "of another format version"
+							 : "damaged");
 }
 
 int state_open(struct state *s, const char *dir, const struct finder *f)

@@ -103,6 +103,7 @@ struct state {
 	const char *dir;
 	struct names names;
 	bool has_meta;
+	int meta_error; /* errno; 0: it was read, and meta_verdict says the rest */
 	enum fmt_verdict meta_verdict;
 	struct fmt_dir_meta meta;
 	struct lane *lanes;
@@ -129,6 +130,8 @@ struct journal_eyes {
 /* Reads meta and the lanes' files, and the logs of the checkpoints. 0 or -errno: the directory
  * cannot be read. */
 int state_open(struct state *s, const char *dir, const struct finder *f);
+/* Says what is wrong with meta, if anything is. */
+void state_judge_meta(const struct state *s);
 /* Goes through a lane's journal, and lets the logs follow it. 0 or -ENOMEM. */
 int state_play(struct state *s, struct lane *l, const struct journal_eyes *eyes);
 void state_close(struct state *s);

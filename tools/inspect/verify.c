@@ -170,8 +170,7 @@ static void verify_name(struct verify *v, const char *name)
 static void verify_all(struct verify *v)
 {
 	struct state *s = &v->state;
-	if (!s->has_meta && s->meta_verdict == FMT_OK)
-		find(&v->finder, FOUND_CORRUPT, FMT_META_NAME, "missing");
+	state_judge_meta(s);
 	for (uint32_t i = 0; i < s->lane_count; i++)
 		verify_lane(v, &s->lanes[i]);
 	verify_workers(v);
@@ -210,11 +209,11 @@ int inspect_verify(struct command *c)
 	v.shows_progress = isatty(STDERR_FILENO);
 	if (!v.buf)
 		return cannot("out of memory");
-	out_begin(&c->out, stdout, c->json);
-	out_text(&c->out, "dir", c->path);
-	out_list(&c->out, "findings");
 	int rc = command_open(c, &v.state, &v.finder);
 	if (rc == INSPECT_OK) {
+		out_begin(&c->out, stdout, c->json);
+		out_text(&c->out, "dir", c->path);
+		out_list(&c->out, "findings");
 		verify_all(&v);
 		out_list_end(&c->out);
 		if (v.shows_progress && v.shown_ns)
