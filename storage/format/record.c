@@ -30,10 +30,25 @@ void record_scratch_destroy(struct record_scratch *s)
 	free(s);
 }
 
-int record_find(const uint8_t *p, uint32_t len, int64_t timestamp_ms, struct record_scratch *s,
-	int64_t *offset, int64_t *record_timestamp)
+int record_find(const uint8_t *p, uint32_t len, int64_t timestamp_ms, int64_t from,
+	struct record_scratch *s, int64_t *offset, int64_t *record_timestamp)
 {
-	if (timestamp_ms < 0)
-		return batch_max_timestamp_record(p, len, &s->batch, offset, record_timestamp);
-	return batch_first_record_at(p, len, timestamp_ms, &s->batch, offset, record_timestamp);
+	struct batch_iter it;
+	struct batch_record rec;
+	bool found = false;
+	if (batch_iter_init(&it, p, len, &s->batch) != 0)
+		return -1;
+	int n;
+	while ((n = batch_iter_next(&it, &rec)) > 0) {
+		if (rec.offset < from || (timestamp_ms >= 0 && rec.timestamp < timestamp_ms))
+			continue;
+		if (found && rec.timestamp <= *record_timestamp)
+			continue;
+		*offset = rec.offset;
+		*record_timestamp = rec.timestamp;
+		found = true;
+		if (timestamp_ms >= 0)
+			return 1;
+	}
+	return n < 0 ? -1 : found;
 }

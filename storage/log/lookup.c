@@ -15,7 +15,8 @@
 struct lookup {
 	struct log_env *env;
 	struct log *log;
-	int64_t timestamp; /* -1: the largest */
+	int64_t timestamp; /* -1: the largest, */
+	int64_t best;	   /* which is this one */
 	int64_t limit;
 	/* what scratch holds: [window, window_end) of the segment being looked through */
 	uint64_t window;
@@ -69,22 +70,50 @@ static enum st_err lookup_in_batch(
 		crc32c(0, p + SCAN_CRC_FROM, b->size - SCAN_CRC_FROM) != b->crc)
 		err = ST_E_CORRUPT;
 	if (err == ST_OK) {
-		int n = record_find(p, b->size, k->timestamp, k->env->records, &r->lookup.offset,
-			&r->lookup.record_timestamp);
+		int n = record_find(p, b->size, k->timestamp, k->log->log_start_offset,
+			k->env->records, &r->lookup.offset, &r->lookup.record_timestamp);
 		err = n > 0 ? ST_OK : n == 0 ? ST_E_NOT_FOUND : ST_E_CORRUPT;
 	}
 	free(own);
 	return err;
 }
 
-static bool lookup_matches(const struct lookup *k, int64_t max_timestamp, int64_t best)
+static bool lookup_matches(const struct lookup *k, int64_t max_timestamp)
 {
-	return k->timestamp >= 0 ? max_timestamp >= k->timestamp : max_timestamp == best;
+	return k->timestamp >= 0 ? max_timestamp >= k->timestamp : max_timestamp == k->best;
+}
+
+/* What a walk over a block does with a batch that reaches above the log's start. ST_E_NOT_FOUND: go
+ * on. */
+typedef enum st_err (*lookup_visit)(
+	struct lookup *k, struct segment *s, const struct scan_batch *b, struct st_req *r);
+
+static enum st_err lookup_first_match(
+	struct lookup *k, struct segment *s, const struct scan_batch *b, struct st_req *r)
+{
+	return lookup_matches(k, b->max_timestamp) ? lookup_in_batch(k, s, b, r) : ST_E_NOT_FOUND;
+}
+
+/* Keeps the largest timestamp so far in r; begins with -1. */
+static enum st_err lookup_keep_largest(
+	struct lookup *k, struct segment *s, const struct scan_batch *b, struct st_req *r)
+{
+	struct st_req found;
+	if (b->max_timestamp <= r->lookup.record_timestamp)
+		return ST_E_NOT_FOUND;
+	enum st_err err = lookup_in_batch(k, s, b, &found);
+	if (err != ST_OK)
+		return err;
+	if (found.lookup.record_timestamp > r->lookup.record_timestamp) {
+		r->lookup.offset = found.lookup.offset;
+		r->lookup.record_timestamp = found.lookup.record_timestamp;
+	}
+	return ST_E_NOT_FOUND;
 }
 
 /* The batches that begin in block i. */
 static enum st_err lookup_in_block(
-	struct lookup *k, struct segment *s, uint32_t i, int64_t best, struct st_req *r)
+	struct lookup *k, struct segment *s, uint32_t i, lookup_visit visit, struct st_req *r)
 {
 	uint64_t pos = (uint64_t)i * BIDX_BLOCK + s->blocks[i].first_pos;
 	uint64_t end = min_of((uint64_t)(i + 1) * BIDX_BLOCK, s->end_pos);
@@ -105,9 +134,8 @@ static enum st_err lookup_in_block(
 		if (b.base_offset >= k->limit)
 			return ST_E_NOT_FOUND;
 		b.pos = pos;
-		bool gone = b.last_offset < k->log->log_start_offset;
-		if (!gone && lookup_matches(k, b.max_timestamp, best)) {
-			err = lookup_in_batch(k, s, &b, r);
+		if (b.last_offset >= k->log->log_start_offset) {
+			err = visit(k, s, &b, r);
 			if (err != ST_E_NOT_FOUND)
 				return err;
 		}
@@ -118,31 +146,81 @@ static enum st_err lookup_in_block(
 }
 
 static enum st_err lookup_in_segment(
-	struct lookup *k, struct segment *s, int64_t best, struct st_req *r)
+	struct lookup *k, struct segment *s, uint32_t first_block, struct st_req *r)
 {
 	enum st_err err = segment_warm(k->env, k->log, s);
 	k->window = k->window_end = 0;
 	if (err != ST_OK)
 		return err;
-	for (uint32_t i = 0; i < s->block_count; i++) {
+	for (uint32_t i = first_block; i < s->block_count; i++) {
 		const struct fmt_block *b = &s->blocks[i];
 		if (b->first_offset >= k->limit)
 			return ST_E_NOT_FOUND;
-		if (b->first_pos == BIDX_NO_BATCH || !lookup_matches(k, b->max_timestamp, best))
+		if (b->first_pos == BIDX_NO_BATCH || !lookup_matches(k, b->max_timestamp))
 			continue;
-		err = lookup_in_block(k, s, i, best, r);
+		err = lookup_in_block(k, s, i, lookup_first_match, r);
 		if (err != ST_E_NOT_FOUND)
 			return err;
 	}
 	return ST_E_NOT_FOUND;
 }
 
-/* Segments that reach above the log's start, with their ends known. */
-static enum st_err lookup_prepare(struct lookup *k, uint32_t *first, int64_t *best)
+/* The segments from `first` on, of it the blocks from first_block on. */
+static enum st_err lookup_forward(
+	struct lookup *k, uint32_t first, uint32_t first_block, struct st_req *r)
+{
+	struct log *l = k->log;
+	for (uint32_t i = first; i < l->segment_count; i++) {
+		struct segment *s = l->segments[i];
+		if (s->base_offset >= k->limit)
+			break;
+		if (s->end_pos == 0 || !lookup_matches(k, s->max_timestamp))
+			continue;
+		enum st_err err = lookup_in_segment(k, s, i == first ? first_block : 0, r);
+		if (err == ST_E_CORRUPT)
+			log_error("storage", "%s-%d: segment %lld is damaged (time lookup)",
+				l->topic, l->partition, (long long)s->base_offset);
+		if (err != ST_E_NOT_FOUND)
+			return err == ST_OK && r->lookup.offset >= k->limit ? ST_E_NOT_FOUND : err;
+	}
+	return ST_E_NOT_FOUND;
+}
+
+/*
+ * The largest timestamp. In the block that holds the log's start some batches lie below it, so that
+ * what the index says of it is too much: it is walked; of the others the index is believed.
+ */
+static enum st_err lookup_largest(struct lookup *k, uint32_t first, struct st_req *r)
+{
+	struct log *l = k->log;
+	struct segment *s = l->segments[first];
+	enum st_err err = segment_warm(k->env, l, s);
+	k->window = k->window_end = 0;
+	if (err != ST_OK)
+		return err;
+	int64_t edge = bidx_find(s->blocks, s->block_count, l->log_start_offset);
+	uint32_t next = (uint32_t)(edge + 1);
+	r->lookup.record_timestamp = -1;
+	if (edge >= 0)
+		err = lookup_in_block(k, s, (uint32_t)edge, lookup_keep_largest, r);
+	if (edge >= 0 && err != ST_E_NOT_FOUND)
+		return err;
+	k->best = -1;
+	for (uint32_t i = next; i < s->block_count; i++)
+		k->best = max_of(k->best, s->blocks[i].max_timestamp);
+	for (uint32_t i = first + 1; i < l->segment_count; i++)
+		k->best = max_of(k->best, l->segments[i]->max_timestamp);
+	if (r->lookup.record_timestamp >= 0 && r->lookup.record_timestamp >= k->best)
+		return ST_OK;
+	return k->best < 0 ? ST_E_NOT_FOUND : lookup_forward(k, first, next, r);
+}
+
+/* The first segment that reaches above the log's start; the ends of it and all behind it are known.
+ */
+static enum st_err lookup_prepare(struct lookup *k, uint32_t *first)
 {
 	struct log *l = k->log;
 	enum st_err err = log_list(k->env, l);
-	*best = -1;
 	for (uint32_t i = l->segment_count; err == ST_OK && i-- > 0;) {
 		struct segment *s = l->segments[i];
 		if (s->end_offset <= l->log_start_offset && i + 1 < l->segment_count)
@@ -150,7 +228,6 @@ static enum st_err lookup_prepare(struct lookup *k, uint32_t *first, int64_t *be
 		*first = i;
 		if (s->sealed)
 			err = segment_know(k->env, l, s);
-		*best = max_of(*best, s->max_timestamp);
 	}
 	return err;
 }
@@ -164,29 +241,12 @@ enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r)
 		.limit = min_of(r->lookup.limit, log_end_offset(l)),
 	};
 	uint32_t first = 0;
-	int64_t best;
-	enum st_err err = lookup_prepare(&k, &first, &best);
+	enum st_err err = lookup_prepare(&k, &first);
 	if (err != ST_OK)
 		return err;
-	if (k.timestamp < 0 && best < 0)
-		return ST_E_NOT_FOUND; /* no record has a timestamp */
+	if (l->log_start_offset >= k.limit)
+		return ST_E_NOT_FOUND;
 	if (!lookup_has_scratch(env))
 		return ST_E_LIMIT;
-	for (uint32_t i = first; i < l->segment_count; i++) {
-		struct segment *s = l->segments[i];
-		if (s->base_offset >= k.limit)
-			break;
-		if (s->end_pos == 0 || !lookup_matches(&k, s->max_timestamp, best))
-			continue;
-		err = lookup_in_segment(&k, s, best, r);
-		if (err == ST_E_CORRUPT)
-			log_error("storage", "%s-%d: segment %lld is damaged (time lookup)",
-				l->topic, l->partition, (long long)s->base_offset);
-		if (err != ST_E_NOT_FOUND)
-			return err == ST_OK && (r->lookup.offset >= k.limit ||
-						       r->lookup.offset < l->log_start_offset)
-				       ? ST_E_NOT_FOUND
-				       : err;
-	}
-	return ST_E_NOT_FOUND;
+	return k.timestamp < 0 ? lookup_largest(&k, first, r) : lookup_forward(&k, first, 0, r);
 }

@@ -132,13 +132,13 @@ static void test_record_find_by_time(void **state)
 	assert_non_null(s);
 	const uint8_t *p = bytes + starts[4]; /* offsets 10..14, times 4000..4004 */
 	uint32_t n = (uint32_t)(starts[5] - starts[4]);
-	assert_int_equal(record_find(p, n, 4002, s, &offset, &timestamp), 1);
+	assert_int_equal(record_find(p, n, 4002, 0, s, &offset, &timestamp), 1);
 	assert_int_equal(offset, 12);
 	assert_int_equal(timestamp, 4002);
-	assert_int_equal(record_find(p, n, 0, s, &offset, &timestamp), 1);
+	assert_int_equal(record_find(p, n, 0, 0, s, &offset, &timestamp), 1);
 	assert_int_equal(offset, 10);
-	assert_int_equal(record_find(p, n, 4005, s, &offset, &timestamp), 0);
-	assert_int_equal(record_find(p, n, -1, s, &offset, &timestamp), 1);
+	assert_int_equal(record_find(p, n, 4005, 0, s, &offset, &timestamp), 0);
+	assert_int_equal(record_find(p, n, -1, 0, s, &offset, &timestamp), 1);
 	assert_int_equal(offset, 14);
 	record_scratch_destroy(s);
 	free(inflate);
