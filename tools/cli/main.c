@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "inspect/inspect.h"
+#include "tools/inspect/inspect.h"
 
 #define EXIT_USAGE 2
 

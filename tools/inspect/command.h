@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "inspect/out.h"
-#include "inspect/state.h"
+#include "tools/inspect/out.h"
+#include "tools/inspect/state.h"
 
 /* What the command line asks for, and what came of it. */
 struct command {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "inspect/files.h"
+#include "tools/inspect/files.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "inspect/inspect.h"
+#include "tools/inspect/inspect.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "inspect/command.h"
+#include "tools/inspect/command.h"
 
 static const char usage_text[] =
 	"usage: millctl inspect COMMAND [OPTION]... ARGUMENT...\n"

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "inspect/command.h"
+#include "tools/inspect/command.h"
 
 /* TOPICID-PARTITION, or TOPIC-PARTITION. */
 static const struct state_log *log_named(const struct state *s, const char *name)

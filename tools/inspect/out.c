@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "inspect/out.h"
+#include "tools/inspect/out.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

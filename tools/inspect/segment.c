@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "inspect/command.h"
-#include "inspect/walk.h"
+#include "tools/inspect/command.h"
+#include "tools/inspect/walk.h"
 #include "kafka/batch.h"
 
 #define PIECE (1u << 20)

@@ -2,7 +2,7 @@
 /* `inspect dir`, `inspect journal`, `inspect checkpoint`. */
 #include <string.h>
 
-#include "inspect/command.h"
+#include "tools/inspect/command.h"
 
 static const struct fmt_ckpt *newest_of(const struct lane *l)
 {

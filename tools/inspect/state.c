@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "inspect/state.h"
+#include "tools/inspect/state.h"
 
 #include <errno.h>
 #include <stdarg.h>

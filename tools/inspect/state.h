@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "inspect/files.h"
+#include "tools/inspect/files.h"
 #include "storage/format/ckpt.h"
 #include "storage/format/format.h"
 #include "storage/format/jrnl.h"

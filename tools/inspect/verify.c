@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `inspect verify`: the lanes of a directory, what else is in it, and the sum of it all. */
-#include "inspect/verify.h"
+#include "tools/inspect/verify.h"
 
 #include <errno.h>
 #include <stdlib.h>

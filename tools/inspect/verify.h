@@ -2,7 +2,7 @@
 #ifndef MR_TOOLS_INSPECT_VERIFY_H
 #define MR_TOOLS_INSPECT_VERIFY_H
 
-#include "inspect/command.h"
+#include "tools/inspect/command.h"
 
 /* The work of `inspect verify`, and what it has seen. */
 struct verify {

@@ -11,8 +11,8 @@
 
 #include "base/check.h"
 #include "base/crc.h"
-#include "inspect/verify.h"
-#include "inspect/walk.h"
+#include "tools/inspect/verify.h"
+#include "tools/inspect/walk.h"
 
 #define SUFFIX_SWAP ".swap"
 #define SUFFIX_CLEANED ".cleaned"

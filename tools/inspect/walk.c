@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "inspect/walk.h"
+#include "tools/inspect/walk.h"
 
 #include <stdlib.h>
 #include <string.h>
