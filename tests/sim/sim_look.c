@@ -244,6 +244,7 @@ static void open_log(struct look *k, const struct rig_log *l, struct look_log *f
 	}
 	f->handle = r->log;
 	f->damaged = r->open.damaged;
+	f->dir = r->open.dir;
 	f->start = r->open.log_start_offset;
 	f->end = r->open.log_end_offset;
 	f->segment = r->open.segment;

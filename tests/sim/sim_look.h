@@ -17,6 +17,7 @@ struct look_log {
 	bool damaged; /* the engine says so */
 	enum st_err err;
 	struct st_log *handle;
+	uint16_t dir;
 	int64_t start, end;
 	int64_t segment;
 	uint64_t pos;

@@ -419,6 +419,7 @@ static void answer_open(struct rig *g, struct rig_req *q)
 			(long long)q->r.open.log_end_offset, (long long)l->start_acked,
 			(long long)rig_acked_end(l));
 	l->handle = q->r.log;
+	l->dir = q->r.open.dir;
 	l->exists = true;
 	l->state = RIG_OPEN;
 	l->segment = q->r.open.segment;
@@ -704,6 +705,7 @@ static void adopt(struct rig *g, struct rig_log *l, const struct look_log *f)
 	if (!f->there)
 		return;
 	l->exists = true;
+	l->dir = f->dir;
 	l->state = RIG_OPEN;
 	l->handle = f->handle;
 	l->start_acked = l->start_asked = f->start;

@@ -50,7 +50,7 @@ struct rig_batch {
 struct rig_log {
 	uint32_t index, slot;
 	struct uuid id;
-	uint16_t dir;
+	uint16_t dir; /* where it is; the engine decides */
 	bool compact; /* records have keys; its old part may be compacted */
 	enum rig_state state;
 	struct st_log *handle;
