@@ -174,7 +174,9 @@ static enum st_err lookup_forward(
 		struct segment *s = l->segments[i];
 		if (s->base_offset >= k->limit)
 			break;
-		if (s->end_pos == 0 || !lookup_matches(k, s->max_timestamp))
+		/* of the first one, what lies below first_block counts no more */
+		bool whole = i > first || first_block == 0;
+		if (s->end_pos == 0 || (whole && !lookup_matches(k, s->max_timestamp)))
 			continue;
 		enum st_err err = lookup_in_segment(k, s, i == first ? first_block : 0, r);
 		if (err == ST_E_CORRUPT)

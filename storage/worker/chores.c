@@ -207,6 +207,10 @@ static void sweep_segments(struct engine *e, struct eng_lane *lane)
 		return;
 	struct st_log *l = list_entry(n, struct st_log, drop_node);
 	uint64_t freed = 0;
+	if (clean_is_busy_with(e, l)) { /* they are its inputs */
+		list_push_back(&lane->drops, n);
+		return;
+	}
 	if (log_drop_oldest(&e->env, l->log, &freed))
 		list_push_back(&lane->drops, n);
 	metric_add(&e->m->removed_bytes_total, freed);

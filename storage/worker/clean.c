@@ -75,6 +75,7 @@ static void clean_end(struct engine *e, enum st_err err)
 	compact_end(k->compact, e->io);
 	k->compact = NULL;
 	k->req = NULL;
+	k->swaps = false;
 	clean_answer(e, r, err);
 }
 
@@ -280,6 +281,11 @@ void clean_run(struct engine *e)
 bool clean_is_active(const struct engine *e)
 {
 	return e->cleaner.req != NULL;
+}
+
+bool clean_is_busy_with(const struct engine *e, const struct st_log *l)
+{
+	return e->cleaner.req && e->cleaner.req->log == l;
 }
 
 void clean_fini(struct engine *e)

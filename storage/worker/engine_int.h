@@ -325,6 +325,7 @@ void clean_run(struct engine *e);
 /* Gives its memory back. */
 void clean_release(struct engine *e);
 bool clean_is_active(const struct engine *e);
+bool clean_is_busy_with(const struct engine *e, const struct st_log *l);
 void clean_fini(struct engine *e);
 
 #endif

@@ -257,9 +257,9 @@ static void fill_done_index(struct engine *e, struct st_log *l)
 	if (!l->fill_seals)
 		return;
 	uint64_t size = align_up(s->end_pos, (uint64_t)FMT_PAGE);
-	if (e->io->api->truncate(e->io, s->file, size) == 0)
+	if (s->file && s->file_size > size && e->io->api->truncate(e->io, s->file, size) == 0)
 		s->file_size = size;
-	s->file_dirty = true;
+	s->file_dirty = s->file != NULL;
 	s->sealed = true;
 	s->pages_missing = 0;
 }
