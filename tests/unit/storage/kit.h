@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "kafka/batch.h"
 #include "storage/worker/engine.h"
 
@@ -87,6 +88,13 @@ static inline void kit_keep(struct kit *k, const struct st_req *r)
 		.span = r->append.span,
 	};
 	kit_release(k, r->log, r->append.released);
+}
+
+/* What goes wrong on purpose need not be told of. */
+static inline void kit_be_quiet(void)
+{
+	if (!getenv("LOG"))
+		log_set_level(LOG_LV_ERROR + 1);
 }
 
 /* An open log: where its asker writes next. */

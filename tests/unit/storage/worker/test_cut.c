@@ -205,5 +205,6 @@ int main(void)
 		cmocka_unit_test(
 			test_cut_loses_nothing_acknowledged_with_a_journal_that_holds_most),
 	};
+	kit_be_quiet();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
