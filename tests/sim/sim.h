@@ -25,6 +25,7 @@
 #define SIM_CALLS 96
 #define SIM_COPIES 256
 #define SIM_DIRS 2
+#define SIM_PATIENCE_US 50000 /* a cold fetch may end empty after this time */
 
 enum sim_end { SIM_POWER, SIM_KILL, SIM_CLEAN };
 
@@ -86,6 +87,7 @@ struct call {
 	uint32_t attempt;
 	uint64_t number;
 	int64_t hw_at_start, log_start_then;
+	uint64_t started_us;
 	uint64_t incarnation;
 	uint64_t release_us; /* a finished fetch is held until then; 0: not finished */
 	const uint8_t *data;

@@ -365,7 +365,7 @@ static int64_t find_record(struct check *c, const struct chk_entry *e, int64_t t
 	const struct chk_attempt *a = &c->attempts[e->attempt];
 	if (c->log_append_time) {
 		*found = e->append_time;
-		return e->append_time >= timestamp ? e->base : -1;
+		return e->append_time >= timestamp ? max_of(e->base, start) : -1;
 	}
 	struct batch_iter it;
 	struct batch_record r;

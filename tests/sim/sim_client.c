@@ -135,6 +135,7 @@ static void start(struct sim *s, struct client *c, struct call *k, uint32_t part
 	k->client = c;
 	k->part = part;
 	k->hw_at_start = p->high_watermark;
+	k->started_us = s->now_us;
 	k->log_start_then = p->log_start_offset;
 	k->incarnation = s->incarnations[part];
 	k->op.user = k;
@@ -338,7 +339,8 @@ static void done_fetch(struct sim *s, struct call *k)
 	}
 	sim_event(s, "bytes", len, len ? batch_crc(bytes) : 0, (uint64_t)op->fetch.high_watermark);
 	chk_fetched(&s->check, k->part, op->fetch.offset, op->fetch.max_bytes,
-		op->fetch.at_least_one, bytes, len, op->fetch.high_watermark);
+		op->fetch.at_least_one && s->now_us - k->started_us < SIM_PATIENCE_US, bytes, len,
+		op->fetch.high_watermark);
 	if (len > 0 && c->kind == CLIENT_FOLLOWER) {
 		for (uint32_t at = 0; at < len; at += batch_size(bytes + at))
 			c->offset = batch_next_offset(bytes + at);

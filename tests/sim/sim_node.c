@@ -137,6 +137,8 @@ uint64_t node_next_us(const struct sim *s)
 		t = min_of(t, max_of(s->from_engine_us, s->now_us));
 	if (sim_shim_has_done(&s->shim))
 		t = s->now_us;
+	if (part_env_is_waiting(&s->env))
+		t = min_of(t, s->now_us + 1000);
 	uint32_t wait_ms = sim_api_wait_ms(&s->api);
 	return wait_ms ? min_of(t, s->now_us + wait_ms * 1000ull) : t;
 }
