@@ -84,69 +84,6 @@ enum fmt_verdict fmt_log_meta_check(const void *p, uint64_t length)
 	return FMT_OK;
 }
 
-int fmt_clean_compare(
-	const struct uuid *id_a, int32_t partition_a, const struct uuid *id_b, int32_t partition_b)
-{
-	int c = memcmp(id_a->b, id_b->b, sizeof(id_a->b));
-	return c ? c : (partition_a > partition_b) - (partition_a < partition_b);
-}
-
-static bool fmt_clean_log_ok(const struct fmt_clean_log *l)
-{
-	return l->partition >= 0 && l->segment >= 0 && l->end_offset >= l->segment &&
-	       l->segment_pos <= INT64_MAX &&
-	       (l->segment_pos == 0) == (l->end_offset == l->segment);
-}
-
-enum fmt_verdict fmt_clean_check(const void *p, uint64_t length)
-{
-	enum fmt_verdict v = fmt_check(p, length, FMT_CLEAN_MAGIC);
-	if (v != FMT_OK)
-		return v;
-	struct fmt_clean c;
-	struct fmt_clean_log prev, l;
-	if (length < sizeof(c))
-		return FMT_DAMAGED;
-	memcpy(&c, p, sizeof(c));
-	if (c.reserved != 0 || length != sizeof(c) + (uint64_t)c.count * sizeof(l))
-		return FMT_DAMAGED;
-	for (uint32_t i = 0; i < c.count; i++) {
-		memcpy(&l, (const uint8_t *)p + sizeof(c) + i * sizeof(l), sizeof(l));
-		if (!fmt_clean_log_ok(&l))
-			return FMT_DAMAGED;
-		if (i > 0 && fmt_clean_compare(
-				     &prev.topic_id, prev.partition, &l.topic_id, l.partition) >= 0)
-			return FMT_DAMAGED;
-		prev = l;
-	}
-	return FMT_OK;
-}
-
-enum fmt_verdict fmt_index_check(const void *p, uint64_t length)
-{
-	enum fmt_verdict v = fmt_check(p, length, FMT_INDEX_MAGIC);
-	if (v != FMT_OK)
-		return v;
-	struct fmt_index x;
-	if (length < sizeof(x))
-		return FMT_DAMAGED;
-	memcpy(&x, p, sizeof(x));
-	if (length != sizeof(x) + (uint64_t)x.count * sizeof(struct fmt_index_entry) ||
-		x.base_offset < 0 || x.end_offset <= x.base_offset || x.count == 0)
-		return FMT_DAMAGED;
-	struct fmt_index_entry prev = {0}, e;
-	for (uint32_t i = 0; i < x.count; i++) {
-		memcpy(&e, (const uint8_t *)p + sizeof(x) + i * sizeof(e), sizeof(e));
-		bool first_ok = e.offset == x.base_offset && e.pos == 0;
-		bool next_ok = e.offset > prev.offset && e.pos > prev.pos;
-		if ((i == 0 ? !first_ok : !next_ok) || e.offset >= x.end_offset ||
-			e.pos >= x.end_pos)
-			return FMT_DAMAGED;
-		prev = e;
-	}
-	return FMT_OK;
-}
-
 void fmt_log_name(char out[FMT_NAME_SIZE], const struct uuid *topic_id, int32_t partition)
 {
 	size_t n = 0;

@@ -70,80 +70,6 @@ static void test_format_log_meta_rules(void **state)
 	}
 }
 
-struct clean_file {
-	struct fmt_clean head;
-	struct fmt_clean_log logs[3];
-};
-
-static void clean_seal(struct clean_file *c)
-{
-	c->head.count = 3;
-	fmt_seal(c, sizeof(*c), FMT_CLEAN_MAGIC);
-}
-
-static void test_format_clean_marker_rules(void **state)
-{
-	struct clean_file c = {.head = {.dir_id = {{1}}}};
-	for (int i = 0; i < 3; i++)
-		c.logs[i] = (struct fmt_clean_log){.topic_id = {{(uint8_t)(i / 2)}},
-			.partition = i,
-			.end_offset = 10,
-			.segment = 5,
-			.segment_pos = 100};
-	clean_seal(&c);
-	each_flip_is_seen((uint8_t *)&c, sizeof(c), fmt_clean_check);
-	struct clean_file bad = c;
-	bad.logs[1] = bad.logs[0]; /* twice the same log */
-	clean_seal(&bad);
-	assert_int_equal(fmt_clean_check(&bad, sizeof(bad)), FMT_DAMAGED);
-	bad = c;
-	bad.logs[2].end_offset = 4;
-	clean_seal(&bad);
-	assert_int_equal(fmt_clean_check(&bad, sizeof(bad)), FMT_DAMAGED);
-	bad = c;
-	bad.logs[2].segment_pos = 0;
-	clean_seal(&bad);
-	assert_int_equal(fmt_clean_check(&bad, sizeof(bad)), FMT_DAMAGED);
-	bad = c;
-	bad.head.count = 2;
-	fmt_seal(&bad, sizeof(bad), FMT_CLEAN_MAGIC);
-	assert_int_equal(fmt_clean_check(&bad, sizeof(bad)), FMT_DAMAGED);
-}
-
-struct index_file {
-	struct fmt_index head;
-	struct fmt_index_entry e[3];
-};
-
-static void index_seal(struct index_file *x)
-{
-	x->head.count = 3;
-	fmt_seal(x, sizeof(*x), FMT_INDEX_MAGIC);
-}
-
-static void test_format_index_rules(void **state)
-{
-	struct index_file good = {
-		.head = {.base_offset = 7, .end_offset = 40, .end_pos = 20000},
-		.e = {{7, 0, 1}, {12, 5000, 2}, {30, 11000, 3}},
-	};
-	index_seal(&good);
-	each_flip_is_seen((uint8_t *)&good, sizeof(good), fmt_index_check);
-	struct index_file bad[6];
-	for (size_t i = 0; i < array_size(bad); i++)
-		bad[i] = good;
-	bad[0].e[0].offset = 8;
-	bad[1].e[0].pos = 1;
-	bad[2].e[2].pos = 5000;
-	bad[3].e[2].offset = 12;
-	bad[4].e[2].offset = 40;
-	bad[5].e[2].pos = 20000;
-	for (size_t i = 0; i < array_size(bad); i++) {
-		index_seal(&bad[i]);
-		assert_int_equal(fmt_index_check(&bad[i], sizeof(bad[i])), FMT_DAMAGED);
-	}
-}
-
 static void test_format_log_names_are_unique_and_parse_back(void **state)
 {
 	struct uuid id = {{0xab, 0x01}}, got;
@@ -194,8 +120,6 @@ int main(void)
 		cmocka_unit_test(test_format_dir_meta_survives_only_unchanged),
 		cmocka_unit_test(test_format_other_version_is_foreign_not_damaged),
 		cmocka_unit_test(test_format_log_meta_rules),
-		cmocka_unit_test(test_format_clean_marker_rules),
-		cmocka_unit_test(test_format_index_rules),
 		cmocka_unit_test(test_format_log_names_are_unique_and_parse_back),
 		cmocka_unit_test(test_format_segment_names_sort_like_offsets),
 	};
