@@ -4,6 +4,7 @@
  * within log.cleaner.io.max.bytes.per.second. Only segments that lie before the one that the newest
  * checkpoint calls active are touched: recovery may write to that and to later ones again.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,6 +190,26 @@ static void clean_replace(struct engine *e, struct log *l, const struct compact_
 	l->segment_count = n;
 }
 
+static void clean_failed(struct engine *e, enum compact_step step)
+{
+	struct eng_cleaner *k = &e->cleaner;
+	struct log *l = k->req->log->log;
+	struct st_pos at = compact_where(k->compact);
+	int rc = compact_error(k->compact);
+	log_error("storage", "%s-%d: compaction stops at byte %llu of segment %lld: %s", l->topic,
+		l->partition, (unsigned long long)at.pos, (long long)at.segment,
+		step == COMPACT_CORRUPT ? "it is damaged" : strerror(-rc));
+	if (step == COMPACT_CORRUPT) {
+		metric_add(&e->m->corrupt_blocks_total, 1);
+		l->uncleanable = true;
+	} else if (rc == -E2BIG) { /* a batch is larger than the memory, and will be */
+		l->uncleanable = true;
+	} else if (!is_no_space(rc) && rc != -ENOMEM && rc != -EMFILE && rc != -ENFILE) {
+		eng_lane_failed(e, k->req->log->lane, rc, "a compaction");
+	}
+	clean_end(e, ST_OK);
+}
+
 static void clean_swap(struct engine *e)
 {
 	struct eng_cleaner *k = &e->cleaner;
@@ -202,9 +223,7 @@ static void clean_swap(struct engine *e)
 		clean_replace(e, l, &out);
 		return;
 	case COMPACT_UNCHANGED:
-		log_warn("storage", "%s-%d: compaction failed: %s", l->topic, l->partition,
-			strerror(-compact_error(k->compact)));
-		clean_end(e, ST_OK);
+		clean_failed(e, COMPACT_FAILED);
 		return;
 	case COMPACT_UNKNOWN:
 		eng_lane_failed(e, k->req->log->lane, compact_error(k->compact), "a compaction");
@@ -213,24 +232,6 @@ static void clean_swap(struct engine *e)
 }
 
 /* --- running ----------------------------------------------------------------------------- */
-
-static void clean_failed(struct engine *e, enum compact_step step)
-{
-	struct eng_cleaner *k = &e->cleaner;
-	struct log *l = k->req->log->log;
-	struct st_pos at = compact_where(k->compact);
-	int rc = compact_error(k->compact);
-	log_error("storage", "%s-%d: compaction stops at byte %llu of segment %lld: %s", l->topic,
-		l->partition, (unsigned long long)at.pos, (long long)at.segment,
-		step == COMPACT_CORRUPT ? "it is damaged" : strerror(-rc));
-	if (step == COMPACT_CORRUPT) {
-		metric_add(&e->m->corrupt_blocks_total, 1);
-		l->uncleanable = true;
-	} else if (!is_no_space(rc) && rc != -ENOMEM && rc != -EMFILE && rc != -ENFILE) {
-		eng_lane_failed(e, k->req->log->lane, rc, "a compaction");
-	}
-	clean_end(e, ST_OK);
-}
 
 static void clean_step(struct engine *e)
 {

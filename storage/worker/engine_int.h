@@ -34,7 +34,7 @@
 #define DIRECT_MIN                                                                                 \
 	(64u * 1024u)	     /* from here on an append goes straight to its segment; less when the \
 				journal is small */
-#define NOSPACE_RETRY_MS 500 /* background work that found no room waits so long */
+#define NOSPACE_RETRY_MS 100 /* background work that found no room waits so long */
 
 enum eng_log_state {
 	ENG_LOG_OPEN,
