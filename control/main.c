@@ -374,6 +374,7 @@ static int broker_open(struct broker *b)
 		.mesh = &b->mesh,
 		.signal_fd = b->signal_fd,
 		.workers = b->worker_count,
+		.logs_found = st_dirs_log_count(b->dirs),
 		.listen_port = b->port,
 	};
 	b->ctl = ctl_create(&opt, b->err, sizeof(b->err));

@@ -263,6 +263,8 @@ struct st_dirs;
 struct st_dirs *st_dirs_open(char (*dirs)[256], uint16_t count, char *err, size_t err_size);
 /* True when the last stop was clean, so that no log needs a scan. */
 bool st_dirs_clean(const struct st_dirs *d);
+/* How many logs the directories know. */
+uint32_t st_dirs_log_count(const struct st_dirs *d);
 /* clean = true after every worker was stopped and no log was offline: marks the stop as clean. */
 void st_dirs_close(struct st_dirs *d, bool clean);
 

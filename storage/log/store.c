@@ -26,6 +26,7 @@ struct store_dir {
 	struct uuid id;
 	bool clean;		  /* had a marker, or is new */
 	int offline;		  /* atomic */
+	uint32_t logs;		  /* when it was opened */
 	struct store_mark *marks; /* from the marker, ascending; fixed while engines run */
 	uint32_t mark_count;
 	struct fmt_clean_log *closed; /* by store_put_clean */
@@ -130,11 +131,15 @@ static int dir_open_marker(struct io *io, struct store_dir *d, const char **why)
 struct leftovers {
 	char (*names)[FMT_NAME_SIZE];
 	uint32_t count;
+	uint32_t logs;
 };
 
 static void leftovers_add(void *arg, const char *name)
 {
 	struct leftovers *l = arg;
+	struct uuid topic_id;
+	int32_t partition;
+	l->logs += fmt_log_name_parse(name, &topic_id, &partition);
 	if (!fmt_is_deleted_name(name))
 		return;
 	void *p = realloc(l->names, (l->count + 1) * sizeof(*l->names));
@@ -144,7 +149,7 @@ static void leftovers_add(void *arg, const char *name)
 	snprintf(l->names[l->count++], FMT_NAME_SIZE, "%s", name);
 }
 
-static int dir_finish_deletions(struct io *io, const struct store_dir *d, const char **why)
+static int dir_finish_deletions(struct io *io, struct store_dir *d, const char **why)
 {
 	struct leftovers l = {0};
 	*why = "cannot list it";
@@ -158,6 +163,7 @@ static int dir_finish_deletions(struct io *io, const struct store_dir *d, const 
 			log_warn("storage", "cannot remove %s: %s", path, strerror(-failed));
 	}
 	free(l.names);
+	d->logs = l.logs;
 	return rc;
 }
 
@@ -234,6 +240,14 @@ bool store_is_clean(const struct store *s)
 		if (!s->dirs[i].clean)
 			return false;
 	return true;
+}
+
+uint32_t store_log_count(const struct store *s)
+{
+	uint32_t n = 0;
+	for (uint16_t i = 0; i < s->count; i++)
+		n += s->dirs[i].logs;
+	return n;
 }
 
 uint16_t store_dir_count(const struct store *s)

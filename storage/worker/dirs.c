@@ -183,6 +183,11 @@ bool st_dirs_clean(const struct st_dirs *d)
 	return store_is_clean(d->store);
 }
 
+uint32_t st_dirs_log_count(const struct st_dirs *d)
+{
+	return store_log_count(d->store);
+}
+
 void st_dirs_close(struct st_dirs *d, bool clean)
 {
 	if (!d)

@@ -409,6 +409,34 @@ static void test_topics_are_the_same_after_a_restart(void **state)
 	stop(e); /* in order even then */
 }
 
+static void test_logs_without_metadata_are_not_started_over(void **state)
+{
+	struct env *e = *state;
+	char path[128];
+	start(e);
+	assert_int_equal(create(e, "a", 3), KE_NONE);
+	stop(e);
+	close_ctl(e);
+	e->logs_found = 3;
+	open_ctl(e);
+	start(e);
+	stop(e);
+	close_ctl(e);
+	snprintf(path, sizeof(path), "%s/millrace.meta.json", e->dir);
+	assert_int_equal(unlink(path), 0);
+	open_ctl(e);
+	assert_int_equal(ctl_begin(e->c, e->err, sizeof(e->err)), -1);
+	assert_non_null(strstr(e->err, "hold 3 logs, but"));
+	assert_non_null(strstr(e->err, "is missing"));
+	assert_int_equal(access(path, F_OK), -1); /* and so it is at the next start */
+	stop(e);
+	close_ctl(e);
+	e->logs_found = 0;
+	open_ctl(e);
+	start(e); /* nothing is lost where nothing is */
+	stop(e);
+}
+
 static void test_requests_that_make_no_sense_are_hung_up(void **state)
 {
 	struct env *e = *state;
@@ -443,6 +471,7 @@ int main(void)
 		T(test_wanted_topics_are_not_created_when_that_is_off),
 		T(test_what_cannot_be_stored_did_not_happen),
 		T(test_topics_are_the_same_after_a_restart),
+		T(test_logs_without_metadata_are_not_started_over),
 		T(test_requests_that_make_no_sense_are_hung_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
