@@ -410,6 +410,100 @@ static void what_is_trimmed_is_out_of_range_also_when_it_was_being_read(void **s
 	assert_true(list_empty(&f->part.chunks));
 	fx_check_span(f, kept.fetch.span, 0); /* a reader keeps what it has */
 	part_release(f->env, kept.fetch.span);
+	/* the storage was quicker than the trim */
+	op = fx_fetch_op(6, 1, true);
+	fx_start(f, &op);
+	read = fx_front(f);
+	trim.trim.offset = 8;
+	fx_start(f, &trim);
+	struct st_req *r = list_entry(read->node.next, struct st_req, node);
+	list_remove(&read->node);
+	fx_do_read(f, read);
+	assert_int_equal(read->err, ST_OK);
+	fx_answer_one(f, r, ST_OK);
+	part_stored(&f->part, read, f->now, &f->out);
+	fx_take(f);
+	assert_ptr_equal(fx_done(f), &trim);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_OFFSET_OUT_OF_RANGE);
+	fx_free(f);
+}
+
+static uint32_t unused_ahead(struct fx *f)
+{
+	uint32_t n = 0;
+	list_for_each (it, &f->part.chunks) {
+		struct part_chunk *ch = list_entry(it, struct part_chunk, part_node);
+		n += ch->ahead && !ch->used;
+	}
+	return n;
+}
+
+static void reading_ahead_for_one_costs_another_nothing_that_he_has_not_taken(void **state)
+{
+	struct fx *f = fx_new(256, 32, fx_config());
+	struct fx *g = fx_new_beside(f, fx_config());
+	fill_log(f, 40);
+	fill_log(g, 40);
+	f->env->cold_limit = 16;
+	struct part_op held[20];
+	uint32_t n = 0;
+	held[n++] = fetch_at(f, 0, 1);
+	held[n++] = fetch_at(f, end_of(held[0].fetch.span), 1);
+	assert_int_equal(unused_ahead(f), 1);
+	for (int64_t at = 0; f->env->cold_blocks + 2 <= 16; at += 3)
+		held[n++] = fetch_at(g, at, 1);
+	struct part_op op = fetch_at(g, 0, 1); /* goes on, and wants the next */
+	held[n++] = op;
+	assert_int_equal(unused_ahead(f), 1);
+	assert_true(f->env->cold_blocks <= 16);
+	while (n > 0)
+		part_release(f->env, held[--n].fetch.span);
+	fx_free(g);
+	fx_free(f);
+}
+
+static void only_the_blocks_that_hold_the_answer_are_kept(void **state)
+{
+	struct fx *f = fx_new(256, 8, fx_config());
+	fill_log(f, 10);
+	struct part_op op = fx_fetch_op(2, 100000, true);
+	fx_start(f, &op);
+	struct st_req *r = fx_front(f);
+	assert_int_equal(r->read.block_count, 8);
+	list_remove(&r->node);
+	r->read.blocks = r->read.blocks->next->next; /* begins in the third block */
+	r->read.block_count -= 2;
+	r->read.max_bytes = 40000;
+	fx_do_read(f, r);
+	uint32_t kept = lspan_blocks(r->read.span);
+	part_stored(&f->part, r, f->now, &f->out);
+	fx_take(f);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(fx_check_span(f, op.fetch.span, 2), 2);
+	assert_int_equal(f->env->cold_blocks, kept);
+	assert_int_equal(f->pool->free_count, 256 - kept);
+	part_release(f->env, op.fetch.span);
+	fx_free(f);
+}
+
+static void what_a_reader_holds_is_kept_for_others(void **state)
+{
+	struct fx *f = fx_new(64, 8, fx_config());
+	f->env->cold_limit = 8;
+	fill_log(f, 40);
+	struct part_op held = fetch_at(f, 0, 1);
+	for (int64_t i = 1; i < 30; i++) { /* makes the others go */
+		struct part_op op = fetch_at(f, i * 17 % 40, 1);
+		part_release(f->env, op.fetch.span);
+	}
+	struct part_op op = fx_fetch_op(0, 1, true);
+	fx_start(f, &op);
+	assert_int_equal(fx_reads(f), 0);
+	assert_ptr_equal(fx_done(f), &op);
+	part_release(f->env, op.fetch.span);
+	part_release(f->env, held.fetch.span);
+	fx_run(f);
 	fx_free(f);
 }
 
@@ -553,6 +647,9 @@ int main(void)
 		cmocka_unit_test(a_batch_larger_than_the_share_is_read_alone),
 		cmocka_unit_test(waiting_reads_end_with_their_partition),
 		cmocka_unit_test(what_is_trimmed_is_out_of_range_also_when_it_was_being_read),
+		cmocka_unit_test(reading_ahead_for_one_costs_another_nothing_that_he_has_not_taken),
+		cmocka_unit_test(only_the_blocks_that_hold_the_answer_are_kept),
+		cmocka_unit_test(what_a_reader_holds_is_kept_for_others),
 		cmocka_unit_test(a_read_in_a_gap_gives_the_batch_after_it),
 		cmocka_unit_test(a_log_that_was_never_compacted_may_not_have_gaps),
 		cmocka_unit_test(damage_hurts_the_reads_of_the_damaged_part_alone),

@@ -97,7 +97,17 @@ static void offsets_that_cannot_be_deleted_are_out_of_range(void **state)
 		assert_int_equal(op.error, KE_OFFSET_OUT_OF_RANGE);
 		assert_int_equal(op.trim.log_start_offset, -1);
 	}
+	struct fx_batch b = fx_batch(2, 100, 2);
+	struct part_op append = fx_append_op(b);
+	fx_start(f, &append); /* not durable */
+	struct part_op op = trim_op(5);
+	fx_start(f, &op);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_OFFSET_OUT_OF_RANGE);
+	fx_run(f);
+	assert_ptr_equal(fx_done(f), &append);
 	assert_int_equal(f->part.log_start_offset, 0);
+	free(b.data);
 	fx_free(f);
 }
 
