@@ -228,7 +228,7 @@ static void shard_stop_turn(struct shard *s)
 	route_drain(s);
 	struct msg *m = s->stop_msg;
 	s->stop_msg = NULL;
-	m->stop.clean = metric_get(&s->metrics.partitions_offline) == 0;
+	m->stop.clean = !s->failed;
 	s->done = true;
 	mesh_answer(&s->port, m);
 }

@@ -54,7 +54,7 @@ struct shard_config {
 	X(log_blocks_free, "log blocks that are free")                                             \
 	X(request_memory_bytes, "request memory in use")                                           \
 	X(partitions, "partitions of this shard")                                                  \
-	X(partitions_offline, "partitions whose storage failed")                                   \
+	X(partitions_offline, "partitions whose log has failed")                                   \
 	X(turns_total, "turns of the loop")                                                        \
 	X(idle_turns_total, "turns of the loop that found nothing to do")                          \
 	X(shed_connections_total, "connections closed because request memory was short")
