@@ -410,6 +410,7 @@ void part_env_turn(struct part_env *env, int64_t now_ms, struct part_out *out)
 				list_push_front(&p->cold, &op->node);
 				return;
 			}
+			op->fetch.starved = true;
 			part_fetch_finish(p, op, KE_NONE, out);
 		}
 		list_remove(&p->in_line);

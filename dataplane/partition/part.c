@@ -217,6 +217,7 @@ static void clear_results(struct part_op *op)
 	case PART_FETCH:
 		op->fetch.blocks = 0;
 		op->fetch.span = (struct lspan){0};
+		op->fetch.starved = false;
 		op->fetch.high_watermark = op->fetch.last_stable_offset = -1;
 		op->fetch.log_start_offset = -1;
 		break;

@@ -134,6 +134,7 @@ struct part_op {
 			int64_t since_ms;
 			/* results; the span holds references, to be given back by part_release */
 			struct lspan span;
+			bool starved; /* empty for want of room to read into, not of data */
 			int64_t high_watermark;
 			int64_t last_stable_offset;
 			int64_t log_start_offset;
@@ -300,7 +301,7 @@ static inline bool part_is_stalled(const struct part *p)
 /*
  * Serves cold reads that wait, partition by partition in turn, as far as there is room; at each
  * turn of the shard while part_env_is_waiting. One that has waited for long without anything moving
- * ends empty (error 0, no bytes): what it waits for may be held by the very request it belongs to.
+ * ends empty (error 0, `starved`): what it waits for may be held by the very request it belongs to.
  */
 void part_env_turn(struct part_env *env, int64_t now_ms, struct part_out *out);
 static inline bool part_env_is_waiting(const struct part_env *env)

@@ -332,6 +332,7 @@ static void a_cold_read_that_waits_for_nothing_ends_empty(void **state)
 	assert_ptr_equal(fx_done(f), &op);
 	assert_int_equal(op.error, KE_NONE);
 	assert_int_equal(op.fetch.span.len, 0);
+	assert_true(op.fetch.starved);
 	assert_int_equal(op.fetch.high_watermark, 10);
 	part_release(f->env, held.fetch.span);
 	op = fetch_at(f, 5, 1);
