@@ -277,6 +277,8 @@ static int broker_open_shards(struct broker *b)
 			.worker_count = b->worker_count,
 			.log_memory = b->log_memory + share * i,
 			.log_bytes = share,
+			.cold_blocks = (uint32_t)(share / LBLOCK_SIZE *
+						  (size_t)c->memory_read_ratio_ppm / 1000000),
 			.request_bytes = (size_t)request_bytes / b->shard_count,
 			.store_reqs = ST_ASKER_REQS,
 			.frame_max = (int32_t)c->request_max_bytes,

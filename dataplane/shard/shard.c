@@ -49,6 +49,7 @@ struct shard *shard_create(const struct shard_config *cfg)
 	s->net = cfg->net;
 	s->limits = cfg->limits;
 	part_env_init(&s->env, &s->blocks, &s->scratch);
+	s->env.cold_limit = cfg->cold_blocks;
 	part_out_init(&s->out);
 	list_init(&s->opening);
 	list_init(&s->closing);
