@@ -54,6 +54,7 @@ struct broker {
 	uint16_t port; /* the Kafka port in use */
 	int signal_fd;
 	struct st_dirs *dirs;
+	uint32_t logs_found; /* in them, at the start */
 	struct net_dpdk *dpdk;
 	uint8_t *log_memory;
 	size_t log_bytes;
@@ -359,7 +360,10 @@ static int broker_open(struct broker *b)
 	if (broker_size(b) != 0 || broker_open_signals(b) != 0)
 		return -1;
 	b->dirs = st_dirs_open(b->cfg.log_dirs.path, b->cfg.log_dirs.count, b->err, sizeof(b->err));
-	if (!b->dirs || broker_open_memory(b) != 0)
+	if (!b->dirs)
+		return -1;
+	b->logs_found = st_dirs_log_count(b->dirs); /* before the workers take them over */
+	if (broker_open_memory(b) != 0)
 		return -1;
 	if (mesh_init(&b->mesh, (uint16_t)(b->shard_count + 1), MAIN_RING) != 0)
 		return broker_fail(b, "no memory for the rings");
@@ -376,7 +380,7 @@ static int broker_open(struct broker *b)
 		.mesh = &b->mesh,
 		.signal_fd = b->signal_fd,
 		.workers = b->worker_count,
-		.logs_found = st_dirs_log_count(b->dirs),
+		.logs_found = b->logs_found,
 		.listen_port = b->port,
 	};
 	b->ctl = ctl_create(&opt, b->err, sizeof(b->err));
