@@ -411,6 +411,7 @@ void part_env_turn(struct part_env *env, int64_t now_ms, struct part_out *out)
 				return;
 			}
 			op->fetch.starved = true;
+			env->starved++;
 			part_fetch_finish(p, op, KE_NONE, out);
 		}
 		list_remove(&p->in_line);

@@ -81,6 +81,7 @@ struct part_env {
 	uint32_t cold_blocks;
 	uint32_t cold_reads;	 /* at the storage */
 	uint64_t cold_moves;	 /* counts what may help one that waits */
+	uint64_t starved;	 /* counts those that have waited in vain */
 	struct list cold_line;	 /* struct part.in_line: whose cold reads wait; served in turn */
 	struct list chunks;	 /* struct part_chunk.node */
 	struct list free_chunks; /* struct part_chunk.node */
@@ -143,6 +144,7 @@ struct part_op {
 			int64_t offset;
 		} wait;
 		struct {
+			int64_t start;	   /* the core's: log_start_offset when it asked */
 			int64_t timestamp; /* -1 latest, -2 earliest, -3 max timestamp, -4 earliest
 					      local, or >= 0 */
 			/* results; -1 when there is none */

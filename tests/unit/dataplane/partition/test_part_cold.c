@@ -333,6 +333,7 @@ static void a_cold_read_that_waits_for_nothing_ends_empty(void **state)
 	assert_int_equal(op.error, KE_NONE);
 	assert_int_equal(op.fetch.span.len, 0);
 	assert_true(op.fetch.starved);
+	assert_int_equal(f->env->starved, 1);
 	assert_int_equal(op.fetch.high_watermark, 10);
 	part_release(f->env, held.fetch.span);
 	op = fetch_at(f, 5, 1);
