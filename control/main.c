@@ -54,6 +54,7 @@ struct broker {
 	uint16_t port; /* the Kafka port in use */
 	int signal_fd;
 	struct st_dirs *dirs;
+	uint32_t logs_found; /* in them, at the start */
 	struct net_dpdk *dpdk;
 	uint8_t *log_memory;
 	size_t log_bytes;
@@ -281,6 +282,8 @@ static int broker_open_shards(struct broker *b)
 			.worker_count = b->worker_count,
 			.log_memory = b->log_memory + share * i,
 			.log_bytes = share,
+			.cold_blocks = (uint32_t)(share / LBLOCK_SIZE *
+						  (size_t)c->memory_read_ratio_ppm / 1000000),
 			.request_bytes = (size_t)request_bytes / b->shard_count,
 			.store_reqs = ST_ASKER_REQS,
 			.frame_max = (int32_t)c->request_max_bytes,
@@ -362,7 +365,10 @@ static int broker_open(struct broker *b)
 		return -1;
 	struct st_config storage = broker_storage(b, 0);
 	b->dirs = st_dirs_open(&storage, b->err, sizeof(b->err));
-	if (!b->dirs || broker_open_memory(b) != 0)
+	if (!b->dirs)
+		return -1;
+	b->logs_found = st_dirs_log_count(b->dirs); /* before the workers take them over */
+	if (broker_open_memory(b) != 0)
 		return -1;
 	if (mesh_init(&b->mesh, (uint16_t)(b->shard_count + 1), MAIN_RING) != 0)
 		return broker_fail(b, "no memory for the rings");
@@ -379,6 +385,7 @@ static int broker_open(struct broker *b)
 		.mesh = &b->mesh,
 		.signal_fd = b->signal_fd,
 		.workers = b->worker_count,
+		.logs_found = b->logs_found,
 		.listen_port = b->port,
 	};
 	b->ctl = ctl_create(&opt, b->err, sizeof(b->err));

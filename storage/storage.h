@@ -163,6 +163,7 @@ struct st_req {
 			int64_t base_offset; /* of the first batch in span */
 			int64_t next_offset; /* after the last batch in span */
 			uint32_t need;	     /* ST_E_SHORT: blocks to ask again with */
+			bool gaps; /* these batches have been compacted: offsets are not dense */
 		} read;
 		struct {
 			int64_t timestamp; /* ms; -1: the record with the largest timestamp */

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -34,7 +35,13 @@ static void page_healthz(const struct admin *a, struct page *p)
 static void page_readyz(const struct admin *a, struct page *p)
 {
 	if (!a->why_not) {
+		uint64_t dirs = admin_metric_max(a, "storage_offline_dirs");
+		uint64_t partitions = admin_metric_sum(a, "partitions_offline");
 		fputs("ready\n", p->out);
+		if (dirs + partitions > 0)
+			fprintf(p->out,
+				"offline: %" PRIu64 " log directories, %" PRIu64 " partitions\n",
+				dirs, partitions);
 		return;
 	}
 	p->status = MHD_HTTP_SERVICE_UNAVAILABLE;

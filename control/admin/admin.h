@@ -34,7 +34,8 @@ uint16_t admin_port(const struct admin *a);
 int admin_add_metrics(struct admin *a, const struct metric_desc *desc, uint32_t count,
 	const void *base, const char *labels);
 
-/* What /readyz says: NULL: ready (200); else 503 with this static text. Starts as "starting". */
+/* What /readyz says: NULL: ready (200), and what is offline by the metrics storage_offline_dirs and
+ * partitions_offline; else 503 with this static text. Starts as "starting". */
 void admin_set_ready(struct admin *a, const char *why_not);
 
 /* An epoll fd that becomes readable when there is something to do; -1: none. */

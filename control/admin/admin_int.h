@@ -37,6 +37,9 @@ struct page {
 	const char *type;
 };
 
+/* The largest value, and the sum, of a metric over its sets. */
+uint64_t admin_metric_max(const struct admin *a, const char *name);
+uint64_t admin_metric_sum(const struct admin *a, const char *name);
 void admin_page_metrics(const struct admin *a, struct page *p);
 /* Remembers when the process was started. */
 void admin_note_start(struct admin *a);

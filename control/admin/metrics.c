@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "control/admin/admin_int.h"
 
@@ -24,6 +25,38 @@ int admin_add_metrics(struct admin *a, const struct metric_desc *desc, uint32_t 
 void admin_note_start(struct admin *a)
 {
 	a->start_s = (double)clock_wall_ms() / 1000;
+}
+
+static uint64_t value_of(const struct metric_set *s, uint32_t row)
+{
+	const char *at = (const char *)s->base + s->desc[row].offset;
+	return metric_get((const metric_t *)(const void *)at);
+}
+
+/* Adds up or takes the largest of the metric's values. */
+static uint64_t gather(const struct admin *a, const char *name, bool sum)
+{
+	uint64_t got = 0;
+	for (uint32_t i = 0; i < a->set_count; i++) {
+		const struct metric_set *s = &a->sets[i];
+		for (uint32_t row = 0; row < s->count; row++) {
+			if (strcmp(s->desc[row].name, name) != 0)
+				continue;
+			uint64_t v = value_of(s, row);
+			got = sum ? got + v : max_of(got, v);
+		}
+	}
+	return got;
+}
+
+uint64_t admin_metric_max(const struct admin *a, const char *name)
+{
+	return gather(a, name, false);
+}
+
+uint64_t admin_metric_sum(const struct admin *a, const char *name)
+{
+	return gather(a, name, true);
 }
 
 static bool ends_in_total(const char *name)
@@ -48,11 +81,9 @@ static void print_row(const struct admin *a, FILE *out, uint32_t set, uint32_t r
 		const struct metric_set *s = &a->sets[i];
 		if (s->desc != a->sets[set].desc)
 			continue;
-		const metric_t *m =
-			(const metric_t *)(const void *)((const char *)s->base + d->offset);
 		bool labelled = s->labels[0] != 0;
 		fprintf(out, "%s%s%s%s %" PRIu64 "\n", name, labelled ? "{" : "", s->labels,
-			labelled ? "}" : "", metric_get(m));
+			labelled ? "}" : "", value_of(s, row));
 	}
 }
 

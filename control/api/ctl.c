@@ -282,6 +282,9 @@ static void question(struct ctl *c, struct msg *m)
 	case MSG_TOPICS_WANTED:
 		ctl_topics_wanted(c, m);
 		return;
+	case MSG_OFFLINE:
+		publish_offline(c, m);
+		return;
 	default:
 		CHECK(!"a question that control does not answer");
 	}

@@ -112,6 +112,8 @@ void publish_changed(struct ctl *c);
 /* Sends the newest image if none is in flight. */
 void publish_kick(struct ctl *c);
 void publish_ack(struct ctl *c, struct msg *m);
+/* MSG_OFFLINE: the partitions have no leader from the next image on. */
+void publish_offline(struct ctl *c, struct msg *m);
 bool publish_is_quiet(const struct ctl *c);
 
 /* topics_wanted.c: MSG_TOPICS_WANTED */

@@ -163,6 +163,18 @@ void publish_ack(struct ctl *c, struct msg *m)
 	tell_waits(c);
 }
 
+void publish_offline(struct ctl *c, struct msg *m)
+{
+	uint32_t changed = 0;
+	for (uint32_t i = 0; i < m->offline.count; i++)
+		changed += topics_set_offline(&c->state.topics, m->offline.part_ids[i]);
+	mesh_answer(&c->port, m);
+	if (changed == 0)
+		return;
+	log_error("control", "%u partition(s) are offline: their logs have failed", changed);
+	publish_changed(c);
+}
+
 void ctl_when_served(struct ctl *c, struct ctl_wait *wait)
 {
 	wait->epoch = c->publish.epoch;

@@ -32,6 +32,7 @@ struct loop {
 	int epoll_fd;
 	int signal_fd;
 	const char *meta_dir;
+	uint32_t logs_found;
 	struct admin *admin;
 	bool modules_open;
 	bool modules_done[CTL_MAX_MODULES];
@@ -87,6 +88,7 @@ struct ctl *ctl_create(const struct ctl_options *opt, char *err, size_t err_size
 	const struct config_listener *adv = &opt->cfg->advertised_listeners.v[0];
 	l->signal_fd = opt->signal_fd;
 	l->meta_dir = opt->meta_dir ? opt->meta_dir : opt->cfg->log_dirs.path[0];
+	l->logs_found = opt->logs_found;
 	l->clean = true;
 	l->c.workers = opt->workers;
 	l->c.host = adv->host;
@@ -354,11 +356,27 @@ static int open_modules(struct loop *l, char *err, size_t err_size)
 	return 0;
 }
 
+/* Logs that no topic explains: the metadata is lost, and to begin with none would hide them all. */
+static int check_lost_metadata(struct loop *l, char *err, size_t err_size)
+{
+	const struct topics *t = &l->c.state.topics;
+	if (l->logs_found == 0 || t->count > 0 || t->gone_count > 0)
+		return 0;
+	snprintf(err, err_size,
+		"log.dirs hold %u logs, but %s/millrace.meta.json %s: restore that file from a "
+		"backup, or correct log.dirs (the file is in the first of them); to begin with no "
+		"topics, move the logs away",
+		l->logs_found, l->meta_dir,
+		l->c.meta_version == 0 ? "is missing" : "knows of no topic");
+	return -1;
+}
+
 static int begin(struct loop *l, char *err, size_t err_size)
 {
 	struct ctl *c = &l->c;
 	c->meta = meta_file_open(l->meta_dir, err, err_size);
 	if (!c->meta || meta_load(c->meta, &c->state, &c->meta_version, err, err_size) < 0 ||
+		check_lost_metadata(l, err, err_size) < 0 ||
 		settle_cluster_id(c, err, err_size) < 0 || open_modules(l, err, err_size) < 0)
 		return -1;
 	publish_changed(c);

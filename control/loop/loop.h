@@ -35,6 +35,7 @@ struct ctl_options {
 	struct mesh *mesh;	  /* borrowed; waker of the control node is set by ctl_create */
 	int signal_fd;		  /* signalfd with SIGINT and SIGTERM; borrowed; -1: none */
 	uint16_t workers;	  /* storage workers */
+	uint32_t logs_found;	  /* logs that log.dirs hold (st_dirs_log_count) */
 	uint16_t listen_port; /* the port that the first listener got, where the config says 0 */
 	const char
 		*meta_dir; /* where the metadata file is; NULL: the first of log.dirs; borrowed */

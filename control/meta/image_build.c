@@ -7,8 +7,8 @@
 #include "base/check.h"
 #include "storage/storage.h"
 
-static void fill_partitions(
-	const struct topic *topic, const struct meta_image_args *args, struct image_partition *out)
+static void fill_partitions(const struct topics *topics, const struct topic *topic,
+	const struct meta_image_args *args, struct image_partition *out)
 {
 	for (int32_t i = 0; i < topic->partition_count; i++) {
 		uint32_t id = topic->part_ids[i];
@@ -16,7 +16,7 @@ static void fill_partitions(
 			.part_id = id,
 			.shard = (uint16_t)(id % args->shards),
 			.worker = st_worker_of(&topic->id, i, args->workers),
-			.leader = args->cfg->node_id,
+			.leader = topics_is_offline(topics, id) ? -1 : args->cfg->node_id,
 			.leader_epoch = 0,
 		};
 	}
@@ -30,13 +30,14 @@ static size_t count_partitions(struct topic *const *v, uint32_t count)
 	return partitions;
 }
 
-/* Their partitions go to `at`; returns the end of them. */
-static struct image_partition *fill_topics(struct topic *const *v, uint32_t count,
-	const struct meta_image_args *args, struct image_topic *out, struct image_partition *at)
+/* v of the table. Their partitions go to `at`; returns the end of them. */
+static struct image_partition *fill_topics(const struct topics *topics, struct topic *const *v,
+	uint32_t count, const struct meta_image_args *args, struct image_topic *out,
+	struct image_partition *at)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		const struct topic *topic = v[i];
-		fill_partitions(topic, args, at);
+		fill_partitions(topics, topic, args, at);
 		out[i] = (struct image_topic){
 			.name = kstr_of(topic->name),
 			.id = topic->id,
@@ -61,8 +62,8 @@ struct image *meta_image_build(const struct topics *topics, const struct meta_im
 	if (!t || !p)
 		goto out;
 	struct image_topic *gone = t + topics->count;
-	struct image_partition *at = fill_topics(topics->v, topics->count, args, t, p);
-	fill_topics(topics->gone, topics->gone_count, args, gone, at);
+	struct image_partition *at = fill_topics(topics, topics->v, topics->count, args, t, p);
+	fill_topics(topics, topics->gone, topics->gone_count, args, gone, at);
 	const char *rack = args->cfg->broker_rack;
 	struct image_broker broker = {
 		.node_id = args->cfg->node_id,

@@ -270,13 +270,22 @@ int16_t topics_delete(struct topics *t, struct kstr name)
 		return KE_UNKNOWN_SERVER_ERROR;
 	struct topic *topic = t->v[at];
 	for (int32_t i = 0; i < topic->partition_count; i++) {
-		CHECK(t->id_state[topic->part_ids[i]] == TOPIC_ID_USED);
-		t->id_state[topic->part_ids[i]] = TOPIC_ID_GONE;
+		uint8_t *id = &t->id_state[topic->part_ids[i]];
+		CHECK(*id == TOPIC_ID_USED || *id == TOPIC_ID_OFFLINE);
+		*id = TOPIC_ID_GONE;
 	}
 	t->count--;
 	memmove(&t->v[at], &t->v[at + 1], (t->count - at) * sizeof(*t->v));
 	t->gone[t->gone_count++] = topic;
 	return KE_NONE;
+}
+
+bool topics_set_offline(struct topics *t, uint32_t part_id)
+{
+	if (part_id >= t->id_limit || t->id_state[part_id] != TOPIC_ID_USED)
+		return false;
+	t->id_state[part_id] = TOPIC_ID_OFFLINE;
+	return true;
 }
 
 bool topics_forget(struct topics *t, const struct uuid *id)

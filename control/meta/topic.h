@@ -67,7 +67,8 @@ struct topic {
 enum topic_part_id {
 	TOPIC_ID_FREE,
 	TOPIC_ID_USED,
-	TOPIC_ID_GONE, /* of a deleted topic whose logs may still be there */
+	TOPIC_ID_OFFLINE, /* used; its log has failed. Not stored: a restart tries again */
+	TOPIC_ID_GONE,	  /* of a deleted topic whose logs may still be there */
 };
 
 struct topics {
@@ -140,6 +141,13 @@ int16_t topics_delete(struct topics *t, struct kstr name);
 /* Every log of the deleted topic is gone: its tombstone goes, its part ids are free again. False:
  * there is no such tombstone. */
 bool topics_forget(struct topics *t, const struct uuid *id);
+/* The log of the partition with that id has failed. False: that was known, or the id is not used.
+ */
+bool topics_set_offline(struct topics *t, uint32_t part_id);
+static inline bool topics_is_offline(const struct topics *t, uint32_t part_id)
+{
+	return part_id < t->id_limit && t->id_state[part_id] == TOPIC_ID_OFFLINE;
+}
 /* For loading: a topic with its part ids and settings as they were; borrows. */
 struct topic_stored {
 	struct kstr name;

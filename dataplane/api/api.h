@@ -50,6 +50,8 @@ struct api_host {
 	struct part_op *(*op_new)(struct api_host *h, struct api_req *r);
 	/* Takes a finished operation off the request, with the references it holds. */
 	void (*op_free)(struct api_host *h, struct api_req *r, struct part_op *op);
+	/* Whether the operation is finished and back; what is not must not be read. */
+	bool (*op_back)(struct api_host *h, const struct part_op *op);
 };
 
 struct api_req {
@@ -62,10 +64,12 @@ struct api_req {
 	uint64_t now_ns;
 	int64_t now_ms; /* wall clock */
 	/* set by the handler */
-	void *state;   /* in the arena */
-	bool wait_any; /* resume as soon as one operation is back or deadline_ns has passed; the
-			  others are cancelled first */
-	uint64_t deadline_ns;	   /* with wait_any */
+	void *state;	 /* in the arena */
+	bool wait_any;	 /* resume as soon as one operation is back or deadline_ns has passed; the
+			    others are cancelled first */
+	bool wait_limit; /* resume at deadline_ns at the latest; operations that are not back by
+			    then go on, and nobody looks at their outcome */
+	uint64_t deadline_ns;	   /* with wait_any or wait_limit */
 	const struct kstr *wanted; /* API_TOPICS */
 	uint32_t wanted_count;
 	/* set by the shard */

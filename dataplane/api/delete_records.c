@@ -4,6 +4,7 @@
  * watermark. Answers where it begins then. The records themselves go in the background.
  */
 #include "api/api.h"
+#include "base/clock.h"
 #include "kafka/errcode.h"
 #include "kafka/messages.h"
 
@@ -78,6 +79,8 @@ static enum api_step delete_start(struct api_req *r)
 			asked |= st->ops[n] != NULL;
 		}
 	}
+	r->wait_limit = true;
+	r->deadline_ns = r->now_ns + (uint64_t)max_of(st->req.timeout_ms, 0) * NS_PER_MS;
 	return asked ? API_WAIT : API_REPLY;
 }
 
@@ -91,6 +94,10 @@ static enum api_step delete_resume(struct api_req *r)
 			const struct part_op *op = st->ops[n];
 			if (!op)
 				continue;
+			if (!r->host->op_back(r->host, op)) {
+				t->partitions[j].error_code = KE_REQUEST_TIMED_OUT;
+				continue;
+			}
 			t->partitions[j].error_code = op->error;
 			if (op->error == KE_NONE)
 				t->partitions[j].low_watermark = op->trim.log_start_offset;

@@ -14,6 +14,8 @@
 #define FETCH_BY_ID 13
 #define FETCH_SESSION_FULL 0
 #define FETCH_SESSION_FINAL (-1)
+/* Pieces that a response may be gathered from; a session sends up to SESSION_MAX_PIECES. */
+#define FETCH_MAX_PIECES 1000u
 
 /* One partition of the request. A fetch outlives the image that it began with, so it keeps the
  * topic's id, and looks the partition up at every use. */
@@ -29,9 +31,10 @@ struct fetch_state {
 	struct kp_fetch_response resp;
 	struct fetch_part *parts;
 	uint32_t part_count;
-	uint32_t next;	/* first partition not yet asked in this round */
-	uint32_t group; /* first partition of the group under way */
-	uint32_t bytes; /* read in this round */
+	uint32_t next;	 /* first partition not yet asked in this round */
+	uint32_t group;	 /* first partition of the group under way */
+	uint32_t bytes;	 /* read in this round */
+	uint32_t pieces; /* that they and what is between them lie in */
 	uint32_t max_bytes;
 	uint64_t deadline_ns;
 	bool error;   /* a partition has one: answer at once */
@@ -167,12 +170,15 @@ static void fetch_take(struct api_req *r, struct fetch_state *st, struct fetch_p
 	out->last_stable_offset = op->fetch.last_stable_offset;
 	out->log_start_offset = op->fetch.log_start_offset;
 	uint32_t len = op->fetch.span.len;
-	if (len == 0 || (st->bytes > 0 && len > op->fetch.max_bytes)) {
+	uint32_t pieces = 1 + lspan_blocks(op->fetch.span);
+	bool fits = len <= op->fetch.max_bytes && st->pieces + pieces <= FETCH_MAX_PIECES;
+	if (len == 0 || (st->bytes > 0 && !fits)) {
 		r->host->op_free(r->host, r, op);
 		p->op = NULL;
 		return;
 	}
 	st->bytes += len;
+	st->pieces += pieces;
 	out->records = (struct krecords){.len = len, .span = op->fetch.span};
 }
 
@@ -193,7 +199,7 @@ static void fetch_drop(struct api_req *r, struct fetch_state *st)
 		p->op = NULL;
 		p->out->records = (struct krecords){0};
 	}
-	st->next = st->group = st->bytes = 0;
+	st->next = st->group = st->bytes = st->pieces = 0;
 }
 
 static enum api_step fetch_wait(struct api_req *r, struct fetch_state *st)

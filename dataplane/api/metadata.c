@@ -58,9 +58,16 @@ static bool metadata_topic(
 		p->index = i;
 		p->leader_id = ip->leader;
 		p->leader_epoch = ip->leader_epoch;
-		/* One broker alone: it is the leader, the replica and the in-sync replica. */
-		p->replica_nodes = p->isr_nodes = (int32_t *)(uintptr_t)&ip->leader;
+		/* One broker alone: it is the leader, the replica and the in-sync replica. While
+		   the log is offline there is no leader, and nobody to take over. */
+		int32_t *self = (int32_t *)(uintptr_t)&r->image->node_id;
+		p->replica_nodes = p->isr_nodes = self;
 		p->n_replica_nodes = p->n_isr_nodes = 1;
+		if (ip->leader >= 0)
+			continue;
+		p->error_code = KE_LEADER_NOT_AVAILABLE;
+		p->offline_replicas = self;
+		p->n_offline_replicas = 1;
 	}
 	return true;
 }

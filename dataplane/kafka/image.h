@@ -31,7 +31,7 @@ struct image_partition {
 	uint32_t part_id; /* dense, unique in the broker: index of tables of partitions */
 	uint16_t shard;	  /* that owns it */
 	uint16_t worker;  /* storage worker that owns its files */
-	int32_t leader;	  /* node id; -1 none */
+	int32_t leader;	  /* node id; -1: none, its log has failed */
 	int32_t leader_epoch;
 };
 

@@ -410,6 +410,8 @@ void part_env_turn(struct part_env *env, int64_t now_ms, struct part_out *out)
 				list_push_front(&p->cold, &op->node);
 				return;
 			}
+			op->fetch.starved = true;
+			env->starved++;
 			part_fetch_finish(p, op, KE_NONE, out);
 		}
 		list_remove(&p->in_line);
@@ -447,7 +449,7 @@ void part_cold_trim(struct part *p)
  * compacted log may have nothing at the offset, and go on behind it. */
 static bool answer_is_right(const struct part *p, const struct st_req *r)
 {
-	return r->read.span.len > 0 && (r->read.base_offset <= r->read.offset || p->gaps) &&
+	return r->read.span.len > 0 && (r->read.base_offset <= r->read.offset || p->gaps || r->read.gaps) &&
 	       r->read.next_offset > r->read.offset && r->read.next_offset > r->read.base_offset &&
 	       r->read.next_offset <= p->high_watermark;
 }

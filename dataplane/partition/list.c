@@ -44,6 +44,7 @@ static enum part_step start_lookup(struct part *p, struct part_op *op, struct pa
 		r->lookup.timestamp = -1;
 		r->lookup.limit = INT64_MAX;
 	}
+	op->list.start = p->log_start_offset;
 	op->req = r;
 	list_push_back(&p->reads, &op->node);
 	part_req_send(p, r, out);
@@ -78,19 +79,26 @@ enum part_step part_try_list(struct part *p, struct part_op *op, struct part_out
 void part_lookup_stored(struct part *p, struct st_req *r, struct part_out *out)
 {
 	struct part_op *op = part_take_reader(p, r);
-	bool found = r->err == ST_OK && r->lookup.offset >= p->log_start_offset &&
-		     r->lookup.offset < p->high_watermark;
+	enum st_err err = r->err;
+	int64_t offset = r->lookup.offset;
+	int64_t timestamp = r->lookup.record_timestamp;
+	part_req_put(p, r);
+	bool gone = err == ST_OK && offset < p->log_start_offset && offset >= op->list.start;
+	if (gone && p->state == PART_LEADER) { /* deleted meanwhile: what comes after it? */
+		if (part_try_list(p, op, out) == PART_STEP_STALLED)
+			list_push_back(&p->stalled, &op->node);
+		return;
+	}
+	bool found = err == ST_OK && offset >= p->log_start_offset && offset < p->high_watermark;
 	if (found)
-		finish(p, op, r->lookup.offset, r->lookup.record_timestamp, out);
-	else if (r->err == ST_E_NOT_FOUND)
+		finish(p, op, offset, timestamp, out);
+	else if (err == ST_E_NOT_FOUND || gone)
 		finish(p, op, -1, -1, out);
 	else
 		fail(op,
-			r->err == ST_OK || r->err == ST_E_CORRUPT ? KE_CORRUPT_MESSAGE
-								  : KE_KAFKA_STORAGE_ERROR,
+			err == ST_OK || err == ST_E_CORRUPT ? KE_CORRUPT_MESSAGE
+							    : KE_KAFKA_STORAGE_ERROR,
 			out);
-	bool offline = r->err == ST_E_IO || r->err == ST_E_OFFLINE;
-	part_req_put(p, r);
-	if (offline)
+	if (err == ST_E_IO || err == ST_E_OFFLINE)
 		part_set_offline(p, out);
 }

@@ -217,6 +217,7 @@ static void clear_results(struct part_op *op)
 	case PART_FETCH:
 		op->fetch.blocks = 0;
 		op->fetch.span = (struct lspan){0};
+		op->fetch.starved = false;
 		op->fetch.high_watermark = op->fetch.last_stable_offset = -1;
 		op->fetch.log_start_offset = -1;
 		break;
@@ -262,7 +263,8 @@ void part_kick(struct part *p, int64_t now_ms, struct part_out *out)
 {
 	bool appends_stuck = false;
 	bool others_stuck = false;
-	part_env_turn(p->env, now_ms, out);
+	if (part_env_is_waiting(p->env))
+		part_env_turn(p->env, now_ms, out);
 	if (p->state != PART_LEADER)
 		return;
 	list_for_each_safe (it, &p->stalled) {

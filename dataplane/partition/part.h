@@ -81,6 +81,7 @@ struct part_env {
 	uint32_t cold_blocks;
 	uint32_t cold_reads;	 /* at the storage */
 	uint64_t cold_moves;	 /* counts what may help one that waits */
+	uint64_t starved;	 /* counts those that have waited in vain */
 	struct list cold_line;	 /* struct part.in_line: whose cold reads wait; served in turn */
 	struct list chunks;	 /* struct part_chunk.node */
 	struct list free_chunks; /* struct part_chunk.node */
@@ -134,6 +135,7 @@ struct part_op {
 			int64_t since_ms;
 			/* results; the span holds references, to be given back by part_release */
 			struct lspan span;
+			bool starved; /* empty for want of room to read into, not of data */
 			int64_t high_watermark;
 			int64_t last_stable_offset;
 			int64_t log_start_offset;
@@ -142,6 +144,7 @@ struct part_op {
 			int64_t offset;
 		} wait;
 		struct {
+			int64_t start;	   /* the core's: log_start_offset when it asked */
 			int64_t timestamp; /* -1 latest, -2 earliest, -3 max timestamp, -4 earliest
 					      local, or >= 0 */
 			/* results; -1 when there is none */
@@ -300,7 +303,7 @@ static inline bool part_is_stalled(const struct part *p)
 /*
  * Serves cold reads that wait, partition by partition in turn, as far as there is room; at each
  * turn of the shard while part_env_is_waiting. One that has waited for long without anything moving
- * ends empty (error 0, no bytes): what it waits for may be held by the very request it belongs to.
+ * ends empty (error 0, `starved`): what it waits for may be held by the very request it belongs to.
  */
 void part_env_turn(struct part_env *env, int64_t now_ms, struct part_out *out);
 static inline bool part_env_is_waiting(const struct part_env *env)

@@ -35,6 +35,8 @@ enum msg_kind {
 	/* shard -> control: create these topics if auto.create.topics.enable (`wanted`); back when
 	   every shard has the image that holds the outcome. */
 	MSG_TOPICS_WANTED,
+	/* shard -> control: the logs of these partitions have failed (`offline`). Answered. */
+	MSG_OFFLINE,
 	/* control -> shard: a new metadata image (`image`); back when the shard serves by it:
 	   partitions that are new to it are open, or have failed to; those that it has no more are
 	   closed, and deleted when it has them as gone. The image stays control's; the shard lets
@@ -92,6 +94,10 @@ struct msg {
 						 the shard's */
 			uint32_t count;
 		} wanted;
+		struct {
+			uint32_t *part_ids; /* malloc, the shard's */
+			uint32_t count;
+		} offline;
 		struct {
 			const struct image *image;
 			uint32_t failed; /* result: partitions that could not be opened */

@@ -97,8 +97,14 @@ static void request_op_free(struct api_host *h, struct api_req *api, struct part
 	route_retire(s, m);
 }
 
+static bool request_op_back(struct api_host *h, const struct part_op *op)
+{
+	return container_of(op, const struct msg, op)->stage == MSG_BACK;
+}
+
 void request_host_init(struct api_host *h)
 {
+	h->op_back = request_op_back;
 	h->op_new = request_op_new;
 	h->op_free = request_op_free;
 }
@@ -331,7 +337,7 @@ static void request_step(struct request *r, enum api_step step)
 		return;
 	case API_WAIT:
 		request_set_state(r, REQ_WAIT);
-		if (r->api.wait_any)
+		if (r->api.wait_any || r->api.wait_limit)
 			wheel_arm(&s->wheel, &r->timer, r->api.deadline_ns);
 		request_route(r);
 		return;
@@ -411,6 +417,15 @@ void request_start(struct request *r)
 		request_step(r, request_call_start(r));
 }
 
+static void request_call_resume(struct request *r)
+{
+	wheel_cancel(&r->shard->wheel, &r->timer);
+	r->cancelling = false;
+	r->api.wait_any = r->api.wait_limit = false;
+	request_fill_api(r);
+	request_step(r, r->handler->resume(&r->api));
+}
+
 void request_resume(struct request *r)
 {
 	CHECK(r->ops_out == 0 && r->cancels == 0);
@@ -419,11 +434,7 @@ void request_resume(struct request *r)
 		request_free(r);
 		return;
 	}
-	wheel_cancel(&r->shard->wheel, &r->timer);
-	r->cancelling = false;
-	r->api.wait_any = false;
-	request_fill_api(r);
-	request_step(r, r->handler->resume(&r->api));
+	request_call_resume(r);
 }
 
 /* ---- what comes back ---- */
@@ -434,6 +445,11 @@ void request_op_done(struct shard *s, struct msg *m)
 	CHECK(r->ops_out > 0 && r->shard == s && m->stage == MSG_OUT);
 	m->stage = MSG_BACK;
 	r->ops_out--;
+	if (r->state != REQ_WAIT) { /* it was not waited for */
+		if (!r->session)
+			request_free(r);
+		return;
+	}
 	if (r->api.wait_any && r->ops_out > 0)
 		request_cancel_waits(r);
 	request_maybe_runnable(r);
@@ -450,8 +466,12 @@ void request_cancel_done(struct shard *s, struct msg *m)
 
 void request_timer_fired(struct request *r)
 {
-	if (r->state == REQ_WAIT && r->api.wait_any)
+	if (r->state != REQ_WAIT || !r->session)
+		return;
+	if (r->api.wait_any)
 		request_cancel_waits(r);
+	else if (r->ops_out > 0) /* wait_limit; otherwise it is about to resume */
+		request_call_resume(r);
 }
 
 static void request_answered(struct request *r, struct msg *m)

@@ -147,6 +147,9 @@ static void route_answer(struct shard *s, struct msg *m)
 	case MSG_TOPICS_WANTED:
 		request_control_done(s, m);
 		return;
+	case MSG_OFFLINE:
+		shard_topics_told(s, m);
+		return;
 	case MSG_IMAGE:
 	case MSG_STOP:
 		break;
@@ -182,6 +185,7 @@ void route_message(struct shard *s, struct msg *m)
 		return;
 	case MSG_REQUEST:
 	case MSG_TOPICS_WANTED:
+	case MSG_OFFLINE:
 		break;
 	}
 	CHECK(!"a question that shards do not answer");

@@ -49,6 +49,7 @@ struct shard *shard_create(const struct shard_config *cfg)
 	s->net = cfg->net;
 	s->limits = cfg->limits;
 	part_env_init(&s->env, &s->blocks, &s->scratch);
+	s->env.cold_limit = cfg->cold_blocks;
 	part_out_init(&s->out);
 	list_init(&s->opening);
 	list_init(&s->closing);
@@ -228,7 +229,7 @@ static void shard_stop_turn(struct shard *s)
 	route_drain(s);
 	struct msg *m = s->stop_msg;
 	s->stop_msg = NULL;
-	m->stop.clean = metric_get(&s->metrics.partitions_offline) == 0;
+	m->stop.clean = !s->failed;
 	s->done = true;
 	mesh_answer(&s->port, m);
 }

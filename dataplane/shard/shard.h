@@ -26,6 +26,7 @@ struct shard_config {
 	uint16_t worker_count;
 	uint8_t *log_memory; /* this shard's share of the log blocks (borrowed) */
 	size_t log_bytes;
+	uint32_t cold_blocks; /* of them, for reading what is not in memory; 0: a quarter */
 	size_t request_bytes; /* budget for frames and large responses */
 	uint32_t store_reqs;  /* storage requests that may be under way; at most ST_ASKER_REQS */
 	int32_t frame_max;    /* socket.request.max.bytes */
@@ -54,7 +55,7 @@ struct shard_config {
 	X(log_blocks_free, "log blocks that are free")                                             \
 	X(request_memory_bytes, "request memory in use")                                           \
 	X(partitions, "partitions of this shard")                                                  \
-	X(partitions_offline, "partitions whose storage failed")                                   \
+	X(partitions_offline, "partitions whose log has failed")                                   \
 	X(turns_total, "turns of the loop")                                                        \
 	X(idle_turns_total, "turns of the loop that found nothing to do")                          \
 	X(shed_connections_total, "connections closed because request memory was short")

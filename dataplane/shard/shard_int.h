@@ -99,6 +99,8 @@ struct shard_part {
 	bool open_sent;
 	bool opened;   /* ST_OPEN is back */
 	bool end_sent; /* ST_DELETE or ST_CLOSE */
+	bool offline;  /* its log has failed */
+	bool told;     /* and control knows, or will */
 	bool gone;     /* of a deleted topic: opened only to be deleted */
 	char topic[ST_TOPIC_MAX + 1];
 };
@@ -131,9 +133,12 @@ struct shard {
 	uint32_t opens_out;
 	struct list closing; /* shard_part that finish their operations, or are being deleted */
 	uint32_t open_failed;
-	struct msg *image_msg; /* MSG_IMAGE not yet answered */
+	bool untold;		 /* some are offline and not told */
+	struct msg *offline_msg; /* at control */
+	struct msg *image_msg;	 /* MSG_IMAGE not yet answered */
 	struct msg *stop_msg;
 	bool stopping;
+	bool failed; /* a partition was offline at the stop */
 	bool done;
 	struct list sessions;
 	uint32_t session_count;
@@ -221,6 +226,10 @@ void shard_topics_apply(struct shard *s, struct msg *m);
 void shard_topics_turn(struct shard *s);
 void shard_topics_stored(struct shard *s, struct st_req *r);
 struct shard_part *shard_topics_part(struct shard *s, uint32_t part_id);
+/* The storage has answered an operation of the partition with an error. */
+void shard_topics_failed(struct shard *s, struct part *p);
+/* MSG_OFFLINE is back. */
+void shard_topics_told(struct shard *s, struct msg *m);
 /* At stop: closes every log. True when nothing is left. */
 bool shard_topics_stop(struct shard *s);
 void shard_topics_fini(struct shard *s);

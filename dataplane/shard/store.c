@@ -44,7 +44,10 @@ uint32_t store_collect(struct shard *s)
 			}
 			upkeep_answered(s, r);
 			struct part *p = r->user;
+			bool failed = r->err != ST_OK;
 			part_stored(p, r, s->now_ms, &s->out);
+			if (failed)
+				shard_topics_failed(s, p);
 			route_note_stall(s, p);
 		}
 	}

@@ -182,6 +182,61 @@ void shard_topics_apply(struct shard *s, struct msg *m)
 	}
 }
 
+/* ---- partitions whose log has failed ---- */
+
+static void shard_topics_set_offline(struct shard *s, struct shard_part *sp)
+{
+	sp->offline = true;
+	s->untold = true;
+	metric_add(&s->metrics.partitions_offline, 1);
+}
+
+void shard_topics_failed(struct shard *s, struct part *p)
+{
+	struct shard_part *sp = container_of(p, struct shard_part, part);
+	if (p->state != PART_OFFLINE || sp->offline)
+		return;
+	log_error("shard", "partition %s-%d is offline: its log has failed", sp->topic,
+		sp->partition);
+	shard_topics_set_offline(s, sp);
+}
+
+/* Tells control about all that it does not know of; one message at a time. */
+static void shard_topics_tell(struct shard *s)
+{
+	if (!s->untold || s->offline_msg || s->stopping)
+		return;
+	struct msg *m = shard_msg_new(s, MSG_OFFLINE, NULL);
+	uint32_t *ids = m ? malloc(s->part_count * sizeof(*ids)) : NULL;
+	if (!ids) { /* tried again in the next turn */
+		if (m)
+			shard_msg_free(s, m);
+		return;
+	}
+	s->untold = false;
+	m->offline.part_ids = ids;
+	m->offline.count = 0;
+	for (uint32_t i = 0; i < s->part_cap; i++) {
+		struct shard_part *sp = s->parts[i];
+		if (!sp || !sp->offline || sp->told)
+			continue;
+		sp->told = true;
+		ids[m->offline.count++] = i;
+	}
+	s->offline_msg = m;
+	mesh_ask(&s->port, mesh_control(s->cfg.mesh), m);
+}
+
+void shard_topics_told(struct shard *s, struct msg *m)
+{
+	CHECK(s->offline_msg == m);
+	s->offline_msg = NULL;
+	free(m->offline.part_ids);
+	shard_msg_free(s, m);
+}
+
+/* ---- to the storage and back ---- */
+
 static bool shard_topics_send_open(struct shard *s, struct shard_part *sp)
 {
 	struct st_req *r = store_req_new(s);
@@ -204,6 +259,8 @@ static bool shard_topics_send_open(struct shard *s, struct shard_part *sp)
 static void shard_topics_forget(struct shard *s, struct shard_part *sp)
 {
 	part_fini(&sp->part);
+	if (sp->offline)
+		metric_add(&s->metrics.partitions_offline, (uint64_t)-1);
 	list_remove(&sp->node);
 	s->parts[sp->part.part_id] = NULL;
 	s->part_count--;
@@ -245,6 +302,7 @@ void shard_topics_turn(struct shard *s)
 			!shard_topics_send_end(s, sp))
 			break;
 	}
+	shard_topics_tell(s);
 	metric_set(&s->metrics.partitions, s->part_count);
 	if (!s->image_msg || !list_empty(&s->opening) || !list_empty(&s->closing) ||
 		s->opens_out > 0)
@@ -285,7 +343,7 @@ static void shard_topics_opened(struct shard *s, struct shard_part *sp, struct s
 			"partition %s-%d cannot be opened (storage error %d): it is offline",
 			sp->topic, sp->partition, r->err);
 		s->open_failed++;
-		metric_add(&s->metrics.partitions_offline, 1);
+		shard_topics_set_offline(s, sp);
 	} else if (r->open.recovered && r->open.cut_bytes > 0) {
 		log_info("shard",
 			"partition %s-%d: recovery cut %llu bytes that were never acknowledged",
@@ -320,11 +378,12 @@ bool shard_topics_stop(struct shard *s)
 		struct shard_part *sp = s->parts[i];
 		if (!sp || sp->part.state == PART_CLOSING || list_linked(&sp->node))
 			continue;
+		s->failed |= sp->offline;
 		list_push_back(&s->closing, &sp->node);
 		part_close(&sp->part, KE_NOT_LEADER_OR_FOLLOWER, &s->out);
 	}
 	shard_topics_turn(s);
-	return s->part_count == 0;
+	return s->part_count == 0 && !s->offline_msg;
 }
 
 void shard_topics_fini(struct shard *s)

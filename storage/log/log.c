@@ -344,7 +344,6 @@ static void segment_check(const struct log *l, const struct segment *s, bool act
 	CHECK(!s->tail || segment_pending(s) < FMT_PAGE);
 	CHECK(!s->pend || (s->pend_pos <= s->fill_pos && s->fill_pos < s->pend_pos + LBLOCK_SIZE));
 	CHECK(s->sealed || s->block_count == (s->end_pos + BIDX_BLOCK - 1) / BIDX_BLOCK);
-	CHECK(s->reads == 0 || s->file || s->fill_pos == 0);
 }
 
 void log_check(const struct log *l)

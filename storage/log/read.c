@@ -243,6 +243,7 @@ enum st_err log_read_done(
 			read_corrupt(env, l, s, w.pos);
 		r->read.span = w.span;
 		r->read.base_offset = w.base;
+		r->read.gaps = s->compacted;
 		r->read.next_offset = w.expected;
 		return ST_OK;
 	}

@@ -91,7 +91,7 @@ static void leftovers_add(void *arg, const char *name)
 	snprintf(l->names[l->count++], FMT_NAME_SIZE, "%s", name);
 }
 
-static int dir_finish_deletions(struct io *io, const struct store_dir *d, const char **why)
+static int dir_finish_deletions(struct io *io, struct store_dir *d, const char **why)
 {
 	struct leftovers l = {0};
 	*why = "cannot list it";

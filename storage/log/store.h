@@ -55,6 +55,8 @@ struct store_lane {
 struct store *store_open(struct io *io, const struct store_config *cfg, char *err, size_t err_size);
 /* True when each directory was stopped cleanly or is new. */
 bool store_is_clean(const struct store *s);
+/* Logs in the directories when they were opened. */
+uint32_t store_log_count(const struct store *s);
 uint16_t store_dir_count(const struct store *s);
 /* Absolute path; borrowed. */
 const char *store_dir_path(const struct store *s, uint16_t dir);

@@ -46,6 +46,8 @@ static void chore_retain(struct engine *e, struct st_log *l, struct st_req *r)
 static bool chore_serve(struct engine *e, struct st_log *l, struct st_req *r)
 {
 	bool ok = eng_log_ok(e, l);
+	if (r->op == ST_DELETE || r->op == ST_CLOSE)
+		clean_give_up(e, l);
 	if (r->op == ST_DELETE && l->reads > 0)
 		return false;
 	list_remove(&r->node);
@@ -211,8 +213,10 @@ static void sweep_segments(struct engine *e, struct eng_lane *lane)
 		list_push_back(&lane->drops, n);
 		return;
 	}
-	if (log_drop_oldest(&e->env, l->log, &freed))
+	if (log_drop_oldest(&e->env, l->log, &freed)) {
 		list_push_back(&lane->drops, n);
+		lane->ckpt_wanted |= freed == 0;
+	}
 	metric_add(&e->m->removed_bytes_total, freed);
 }
 

@@ -112,7 +112,13 @@ static bool ckpt_is_due(const struct engine *e, const struct eng_lane *lane)
 	const struct store_lane *st = lane->st;
 	if (e->stopping)
 		return !lane->clean;
-	return lane->full || st->head - st->tail >= st->ring_bytes / 2;
+	if (lane->full || st->head - st->tail >= st->ring_bytes / 2)
+		return true;
+	/* Not for room: segments behind a checkpoint may be removed or compacted, and a start has
+	 * less to play. */
+	int64_t age_ms = e->now_ms - lane->ckpt_ms;
+	return st->head != st->tail &&
+	       (age_ms >= CKPT_EVERY_MS || (lane->ckpt_wanted && age_ms >= CKPT_WANTED_MS));
 }
 
 void ckpt_begin_if_due(struct engine *e, struct eng_lane *lane)
@@ -122,6 +128,8 @@ void ckpt_begin_if_due(struct engine *e, struct eng_lane *lane)
 		return;
 	lane->ckpt_retry_ms = 0;
 	lane->ckpt_err = ST_OK;
+	lane->ckpt_ms = e->now_ms;
+	lane->ckpt_wanted = false;
 	if (!snapshot_take(e, lane)) {
 		lane->ckpt_retry_ms = e->now_ms + NOSPACE_RETRY_MS;
 		return;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "storage/worker/engine_int.h"
 
+#define PRODUCER_EXPIRATION_MS 86400000 /* Kafka's producer.id.expiration.ms */
 #define CLEAN_MAP_MIN (1024u * 1024u)
 
 /* --- what to clean ----------------------------------------------------------------------- */
@@ -88,7 +89,8 @@ static bool clean_has_memory(struct engine *e)
 	size_t size = max_of((size_t)e->cfg.cleaner_map_bytes, (size_t)CLEAN_MAP_MIN);
 	k->memory.map_size = align_up(size, (size_t)FMT_PAGE);
 	k->memory.map = aligned_alloc(FMT_PAGE, k->memory.map_size);
-	k->memory.scratch_size = COMPACT_SCRATCH_MIN * 4;
+	k->memory.scratch_size = (1u << 20) + 4 * (size_t)LOG_INFLATE; /* address space: a batch may
+									  inflate to LOG_INFLATE */
 	k->memory.scratch = aligned_alloc(FMT_PAGE, k->memory.scratch_size);
 	if (k->memory.map && k->memory.scratch)
 		return true;
@@ -116,7 +118,7 @@ static void clean_begin(struct engine *e, struct st_req *r)
 		.now_ms = r->retain.now_ms,
 		.policy = r->retain.policy,
 		.segment_bytes = r->retain.policy.segment_bytes,
-		.producer_expiration_ms = -1,
+		.producer_expiration_ms = PRODUCER_EXPIRATION_MS,
 	};
 	struct compact_segment *segments = NULL;
 	r->retain.freed_bytes = 0;
@@ -128,6 +130,8 @@ static void clean_begin(struct engine *e, struct st_req *r)
 	if (err == ST_OK)
 		err = clean_collect(e, l, &segments, &in.count);
 	in.segments = segments;
+	if (log_active(l)->base_offset > l->checkpoint_segment)
+		r->log->lane->ckpt_wanted = true; /* more can be compacted behind the next one */
 	log_path(&e->env, l, path);
 	if (err == ST_OK && in.count > 0 && compact_due(&in)) {
 		bool memory = clean_has_memory(e);
@@ -277,6 +281,20 @@ void clean_run(struct engine *e)
 		clean_swap(e);
 	else if (k->not_before_ms <= e->now_ms)
 		clean_step(e);
+}
+
+void clean_give_up(struct engine *e, struct st_log *l)
+{
+	struct eng_cleaner *k = &e->cleaner;
+	list_for_each_safe (it, &k->waiting) {
+		struct st_req *r = eng_req(it);
+		if (r->log != l)
+			continue;
+		list_remove(it);
+		clean_answer(e, r, ST_OK);
+	}
+	if (clean_is_busy_with(e, l))
+		clean_end(e, ST_OK);
 }
 
 bool clean_is_active(const struct engine *e)

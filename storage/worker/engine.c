@@ -530,18 +530,23 @@ uint32_t engine_in_flight(const struct engine *e)
 
 uint32_t engine_wait_ms(const struct engine *e)
 {
+	uint32_t wait = UINT32_MAX;
 	if (clean_is_active(e))
 		return 1;
 	for (uint16_t i = 0; i < e->lane_count; i++) {
 		const struct eng_lane *lane = &e->lanes[i];
 		if (!eng_lane_ok(e, lane))
 			continue;
-		if (lane->dead_count > 0 || !list_empty((struct list *)&lane->drops))
+		if (lane->dead_count > 0)
 			return 1;
+		if (!list_empty((struct list *)&lane->drops))
+			wait = min_of(wait, DROP_RETRY_MS);
 		if (lane->ckpt_retry_ms > 0 || !list_empty((struct list *)&lane->fill))
 			return NOSPACE_RETRY_MS;
+		if (lane->ckpt == CKPT_IDLE && lane->st->head != lane->st->tail)
+			wait = min_of(wait, lane->ckpt_wanted ? CKPT_WANTED_MS : CKPT_EVERY_MS);
 	}
-	return 0;
+	return wait == UINT32_MAX ? 0 : wait;
 }
 
 void engine_stop(struct engine *e)

@@ -32,8 +32,11 @@
 
 #define FILL_RUN (64u * 1024u) /* so much is pending in a log before it is filled unasked */
 #define DIRECT_MIN                                                                                 \
-	(64u * 1024u)	     /* from here on an append goes straight to its segment; less when the \
-				journal is small */
+	(64u * 1024u)	    /* from here on an append goes straight to its segment; less when the  \
+			       journal is small */
+#define DROP_RETRY_MS 20    /* a segment that cannot be removed yet is looked at again */
+#define CKPT_EVERY_MS 60000 /* with anything in the journal */
+#define CKPT_WANTED_MS 1000
 #define NOSPACE_RETRY_MS 100 /* background work that found no room waits so long */
 
 enum eng_log_state {
@@ -57,7 +60,7 @@ struct st_log {
 	enum eng_log_state state;
 	bool opened;	/* by an asker */
 	bool committed; /* the journal, or a checkpoint, tells of it */
-	bool gap;    /* an append was refused for want of room; those already behind it are, too */
+	bool gap; /* an append was refused for want of room; those already behind it are, too */
 	bool in_cycle;
 	uint32_t reads;	  /* read requests in progress or waiting */
 	uint32_t entries; /* requests that want a journal entry */
@@ -186,6 +189,8 @@ struct eng_lane {
 	uint32_t ckpt_ops;
 	struct io_file *slot;
 	enum st_err ckpt_err;
+	int64_t ckpt_ms;  /* when the last one was begun */
+	bool ckpt_wanted; /* someone waits for one: segments can go, or be compacted, behind it */
 	int64_t ckpt_retry_ms; /* not before then: the last one found no room */
 	uint64_t direct_bytes; /* written past the journal since the last checkpoint */
 	bool clean;	       /* the last checkpoint is that of a clean stop */
@@ -322,6 +327,8 @@ void chores_sweep(struct engine *e, struct eng_lane *lane);
 
 /* clean.c */
 void clean_run(struct engine *e);
+/* The log is to be closed or deleted: ends what is asked or under way for it. */
+void clean_give_up(struct engine *e, struct st_log *l);
 /* Gives its memory back. */
 void clean_release(struct engine *e);
 bool clean_is_active(const struct engine *e);

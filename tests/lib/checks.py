@@ -27,9 +27,10 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 class Test:
     """What a script is given: checks, a work folder on a disk, things to undo at the end."""
 
-    def __init__(self, name, full, seed):
+    def __init__(self, name, full, seed, rounds=None):
         self.name = name
         self.full = full
+        self.rounds = rounds  # as asked for by --rounds; None: the script's own
         self.seed = seed
         self.random = random.Random(seed)
         self.passed = 0
@@ -69,6 +70,7 @@ def run(main):
     ap = argparse.ArgumentParser()
     ap.add_argument("--full", action="store_true")
     ap.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    ap.add_argument("--rounds", type=int)
     args = ap.parse_args()
     name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
 
@@ -77,7 +79,7 @@ def run(main):
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    t = Test(name, args.full, args.seed)
+    t = Test(name, args.full, args.seed, args.rounds)
     print(f"{name} --seed {args.seed}", flush=True)
     try:
         with t.undo:

@@ -158,13 +158,14 @@ class Deliveries:
 
 
 def read_all(address, topic, partitions, limit_s=120, **config):
-    """Every record of the topic up to its end, by assignment, through librdkafka."""
+    """Every record of the topic up to its end, by assignment, through librdkafka. partitions: how many, or which."""
+    which = range(partitions) if isinstance(partitions, int) else partitions
     c = Consumer({"bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False,
                   "enable.partition.eof": True, "auto.offset.reset": "earliest", "fetch.wait.max.ms": 100,
-                  **{k.replace("_", "."): v for k, v in config.items()}})
+                  **{k if k == "log_level" else k.replace("_", "."): v for k, v in config.items()}})
     records, ended = [], set()
     try:
-        c.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
+        c.assign([TopicPartition(topic, p, 0) for p in which])
 
         def step():
             for m in c.consume(10000, 0.2):
@@ -173,8 +174,8 @@ def read_all(address, topic, partitions, limit_s=120, **config):
                     ended.add(m.partition())
                 else:
                     records.append(Record(m.partition(), m.offset(), m.key() or b"", m.value() or b""))
-            return len(ended) == partitions
-        checks.wait_until(f"the end of all {partitions} partitions", step, limit_s, 0)
+            return len(ended) == len(which)
+        checks.wait_until(f"the end of all {len(which)} partitions", step, limit_s, 0)
     finally:
         c.close()
     return records

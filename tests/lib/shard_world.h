@@ -164,6 +164,7 @@ struct st_worker {
 	enum st_err open_err;
 	enum st_err delete_err;
 	uint32_t created;	       /* ST_OPEN with create */
+	bool hold_trims;	       /* so do ST_TRIMs */
 	bool hold_cleans;	       /* compactions stay under way */
 	uint32_t pushed[ST_CLOSE + 1]; /* by enum st_op */
 };
@@ -212,7 +213,10 @@ uint32_t st_pop(struct st_worker *w, uint16_t asker, struct st_req **out, uint32
 {
 	list_for_each_safe (it, &w->held) {
 		struct st_req *r = list_entry(it, struct st_req, node);
-		if (!(r->op == ST_APPEND && w->hold) && !(r->op == ST_CLEAN && w->hold_cleans))
+		bool held = (r->op == ST_APPEND && w->hold) ||
+			    (r->op == ST_CLEAN && w->hold_cleans) ||
+			    (r->op == ST_TRIM && w->hold_trims);
+		if (!held)
 			storage_answer(w, r);
 	}
 	uint32_t n = 0;
@@ -329,7 +333,7 @@ static int world_teardown(void **state)
 {
 	struct world *w = *state;
 	struct msg stop = {.kind = MSG_STOP};
-	w->worker.hold = w->worker.hold_cleans = false;
+	w->worker.hold = w->worker.hold_cleans = w->worker.hold_trims = false;
 	w->net.hold_sent = false;
 	mesh_ask(&w->control, 0, &stop);
 	mesh_flush(&w->control);

@@ -5,7 +5,8 @@ import socket
 import struct
 import time
 
-PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS = 0, 1, 2, 3, 18, 19, 20
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS = \
+    0, 1, 2, 3, 18, 19, 20, 21
 
 CORRUPT_MESSAGE, UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC = 2, 3, 17
 UNSUPPORTED_VERSION, INVALID_PARTITIONS, INVALID_REQUEST = 35, 37, 42
@@ -203,6 +204,21 @@ class Connection:
         assert r.i32() == 1
         assert r.string() == (topic if isinstance(topic, str) else topic.decode())
         return r.i16()
+
+    def delete_records(self, topic, offsets, timeout_ms=30000):
+        """{partition: (error, low watermark)} by version 1; offsets: {partition: offset}"""
+        body = struct.pack(">i", 1) + string(topic) + struct.pack(">i", len(offsets))
+        for p, offset in offsets.items():
+            body += struct.pack(">iq", p, offset)
+        r = self.ask(DELETE_RECORDS, 1, body + struct.pack(">i", timeout_ms))
+        r.i32()  # throttle
+        answers = {}
+        for _ in range(r.i32()):
+            r.string()
+            for _ in range(r.i32()):
+                p, low, error = r.i32(), r.i64(), r.i16()
+                answers[p] = (error, low)
+        return answers
 
 
 class Reader:

@@ -339,8 +339,7 @@ static void done_fetch(struct sim *s, struct call *k)
 	}
 	sim_event(s, "bytes", len, len ? batch_crc(bytes) : 0, (uint64_t)op->fetch.high_watermark);
 	chk_fetched(&s->check, k->part, op->fetch.offset, op->fetch.max_bytes,
-		op->fetch.at_least_one && s->now_us - k->started_us < SIM_PATIENCE_US, bytes, len,
-		op->fetch.high_watermark);
+		op->fetch.at_least_one && !op->fetch.starved, bytes, len, op->fetch.high_watermark);
 	if (len > 0 && c->kind == CLIENT_FOLLOWER) {
 		for (uint32_t at = 0; at < len; at += batch_size(bytes + at))
 			c->offset = batch_next_offset(bytes + at);

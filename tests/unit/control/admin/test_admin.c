@@ -125,6 +125,28 @@ static void test_readyz_says_why_not(void **state)
 	has(get(e, "/healthz"), "HTTP/1.1 200");
 }
 
+static void test_readyz_tells_what_is_offline(void **state)
+{
+	struct env *e = *state;
+	static const struct metric_desc dirs[] = {{.name = "storage_offline_dirs", .help = "d"}};
+	static const struct metric_desc parts[] = {{.name = "partitions_offline", .help = "p"}};
+	metric_t dirs_of[2] = {{0}}, parts_of[2] = {{0}};
+	for (int i = 0; i < 2; i++) {
+		admin_add_metrics(e->a, dirs, 1, &dirs_of[i], i ? "worker=\"1\"" : "worker=\"0\"");
+		admin_add_metrics(e->a, parts, 1, &parts_of[i], i ? "shard=\"1\"" : "shard=\"0\"");
+	}
+	admin_set_ready(e->a, NULL);
+	has(get(e, "/readyz"), "\r\n\r\nready\n");
+	assert_null(strstr(e->reply, "offline"));
+	/* both workers see the same directory; a partition is of one shard */
+	metric_set(&dirs_of[0], 1);
+	metric_set(&dirs_of[1], 1);
+	metric_set(&parts_of[0], 3);
+	metric_set(&parts_of[1], 4);
+	has(get(e, "/readyz"), "HTTP/1.1 200");
+	has(e->reply, "ready\noffline: 1 log directories, 7 partitions\n");
+}
+
 static void test_config_is_text_or_json(void **state)
 {
 	has(get(*state, "/config"), "\nnum.partitions=1\n");
@@ -272,6 +294,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_healthz_answers_while_the_loop_lives),
 		T(test_readyz_says_why_not),
+		T(test_readyz_tells_what_is_offline),
 		T(test_config_is_text_or_json),
 		T(test_other_paths_and_methods_are_refused),
 		T(test_metrics_of_several_owners_stand_side_by_side),

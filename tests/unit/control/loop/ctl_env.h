@@ -51,6 +51,7 @@ struct env {
 	void *on_op_arg;
 	unsigned stops;
 	bool unclean;
+	uint32_t logs_found; /* in log.dirs */
 };
 
 static inline void set(struct env *e, const char *assignment)
@@ -72,6 +73,7 @@ static inline void open_ctl(struct env *e)
 		.mesh = &e->mesh,
 		.signal_fd = e->signal_fd,
 		.workers = 1,
+		.logs_found = e->logs_found,
 		.listen_port = 4242,
 	};
 	e->stops = 0;

@@ -148,6 +148,26 @@ static void test_a_timer_cancelled_by_another_that_is_due_too_does_not_fire(void
 
 /* ---- the end ---- */
 
+static void test_partitions_whose_logs_fail_have_no_leader_any_more(void **state)
+{
+	struct env *e = *state;
+	start(e);
+	assert_int_equal(create(e, "t", 4), KE_NONE);
+	uint32_t ids[] = {served_topic(e, "t")->partitions[1].part_id,
+		served_topic(e, "t")->partitions[3].part_id, 4000};
+	struct msg m = {.kind = MSG_OFFLINE, .offline = {.part_ids = ids, .count = 3}};
+	mesh_ask(&e->shard[1], SHARDS, &m);
+	mesh_flush(&e->shard[1]);
+	settle(e);
+	assert_ptr_equal(take(e, &m), &m);
+	const struct image_topic *t = served_topic(e, "t");
+	assert_int_equal(t->partitions[0].leader, 3);
+	assert_int_equal(t->partitions[1].leader, -1);
+	assert_int_equal(t->partitions[2].leader, 3);
+	assert_int_equal(t->partitions[3].leader, -1);
+	stop(e);
+}
+
 static void test_a_stop_waits_for_the_image_on_its_way_and_answers_what_is_parked(void **state)
 {
 	struct env *e = *state;
@@ -233,6 +253,7 @@ int main(void)
 		T(test_an_operation_on_an_unknown_partition_comes_back_later_with_an_error),
 		T(test_the_offsets_topic_is_made_once),
 		T(test_a_timer_cancelled_by_another_that_is_due_too_does_not_fire),
+		T(test_partitions_whose_logs_fail_have_no_leader_any_more),
 		T(test_a_stop_waits_for_the_image_on_its_way_and_answers_what_is_parked),
 		T(test_a_stop_during_the_start_is_in_order_too),
 		T(test_a_shard_that_did_not_end_cleanly_is_told),

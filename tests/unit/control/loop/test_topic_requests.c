@@ -211,11 +211,11 @@ static void test_topics_are_deleted_by_name_and_by_id(void **state)
 	stop(e);
 }
 
-static struct msg *send_delete(struct env *e, const char *name)
+static struct msg *send_delete(struct env *e, const char *name, int32_t timeout_ms)
 {
 	struct kstr names[] = {kstr_of(name)};
 	struct kp_delete_topics_request req = {
-		.topic_names = names, .n_topic_names = 1, .timeout_ms = 60000};
+		.topic_names = names, .n_topic_names = 1, .timeout_ms = timeout_ms};
 	return send_request(e, KP_DELETE_TOPICS, 4, &req);
 }
 
@@ -244,10 +244,8 @@ static void test_a_deletion_that_a_crash_cut_off_is_finished_after_the_start(voi
 	assert_int_equal(create(e, "t", 3), KE_NONE);
 	struct uuid id = served_topic(e, "t")->id;
 	e->hold_images = true;
-	struct msg *m = send_delete(e, "t");
-	settle(e);
-	assert_null(take(e, m));
-	free_msg(m);
+	struct msg *m = send_delete(e, "t", 0);
+	assert_int_equal(deleted(e, m), KE_REQUEST_TIMED_OUT); /* and goes on */
 	crash(e);
 	assert_int_equal(ctl_begin(e->c, e->err, sizeof(e->err)), 0);
 	settle(e);
@@ -281,9 +279,9 @@ static void test_deletions_during_one_are_remembered_until_they_are_done(void **
 	assert_int_equal(create(e, "a", 1), KE_NONE);
 	assert_int_equal(create(e, "b", 1), KE_NONE);
 	e->hold_images = true;
-	struct msg *a = send_delete(e, "a");
+	struct msg *a = send_delete(e, "a", 60000);
 	settle(e);
-	struct msg *b = send_delete(e, "b");
+	struct msg *b = send_delete(e, "b", 60000);
 	settle(e);
 	ack_image(e, 0);
 	ack_image(e, 1); /* knows of a only */
@@ -409,6 +407,34 @@ static void test_topics_are_the_same_after_a_restart(void **state)
 	stop(e); /* in order even then */
 }
 
+static void test_logs_without_metadata_are_not_started_over(void **state)
+{
+	struct env *e = *state;
+	char path[128];
+	start(e);
+	assert_int_equal(create(e, "a", 3), KE_NONE);
+	stop(e);
+	close_ctl(e);
+	e->logs_found = 3;
+	open_ctl(e);
+	start(e);
+	stop(e);
+	close_ctl(e);
+	snprintf(path, sizeof(path), "%s/millrace.meta.json", e->dir);
+	assert_int_equal(unlink(path), 0);
+	open_ctl(e);
+	assert_int_equal(ctl_begin(e->c, e->err, sizeof(e->err)), -1);
+	assert_non_null(strstr(e->err, "hold 3 logs, but"));
+	assert_non_null(strstr(e->err, "is missing"));
+	assert_int_equal(access(path, F_OK), -1); /* and so it is at the next start */
+	stop(e);
+	close_ctl(e);
+	e->logs_found = 0;
+	open_ctl(e);
+	start(e); /* nothing is lost where nothing is */
+	stop(e);
+}
+
 static void test_requests_that_make_no_sense_are_hung_up(void **state)
 {
 	struct env *e = *state;
@@ -443,6 +469,7 @@ int main(void)
 		T(test_wanted_topics_are_not_created_when_that_is_off),
 		T(test_what_cannot_be_stored_did_not_happen),
 		T(test_topics_are_the_same_after_a_restart),
+		T(test_logs_without_metadata_are_not_started_over),
 		T(test_requests_that_make_no_sense_are_hung_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

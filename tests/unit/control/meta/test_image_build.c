@@ -121,6 +121,33 @@ static void test_partitions_stay_where_they_are(void **state)
 	topics_fini(&t);
 }
 
+static void test_a_partition_that_is_offline_has_no_leader(void **state)
+{
+	struct topics t;
+	topics_init(&t);
+	add(&t, "a", 3);
+	assert_true(topics_set_offline(&t, 1));
+	assert_false(topics_set_offline(&t, 1));
+	assert_false(topics_set_offline(&t, 3));
+	struct image *im = build(&t, 1, 2, 1);
+	const struct image_topic *a = image_topic_by_name(im, kstr_of("a"));
+	assert_int_equal(a->partitions[0].leader, 7);
+	assert_int_equal(a->partitions[1].leader, -1);
+	assert_int_equal(a->partitions[2].leader, 7);
+	struct uuid id = a->id;
+	image_free(im);
+	/* its id starts anew with another topic */
+	assert_int_equal(topics_delete(&t, kstr_of("a")), KE_NONE);
+	assert_false(topics_set_offline(&t, 1));
+	assert_true(topics_forget(&t, &id));
+	add(&t, "b", 3);
+	im = build(&t, 2, 2, 1);
+	assert_int_equal(im->topics[0].partitions[1].part_id, 1);
+	assert_int_equal(im->topics[0].partitions[1].leader, 7);
+	image_free(im);
+	topics_fini(&t);
+}
+
 static void test_a_deleted_topic_is_in_the_image_until_it_is_forgotten(void **state)
 {
 	struct topics t;
@@ -201,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_an_empty_table_makes_an_image_with_the_broker_only),
 		cmocka_unit_test(test_partitions_are_spread_over_shards_and_workers),
 		cmocka_unit_test(test_partitions_stay_where_they_are),
+		cmocka_unit_test(test_a_partition_that_is_offline_has_no_leader),
 		cmocka_unit_test(test_a_deleted_topic_is_in_the_image_until_it_is_forgotten),
 		cmocka_unit_test(test_the_worker_of_a_log_depends_on_topic_id_and_partition_only),
 		cmocka_unit_test(test_topics_of_one_partition_are_spread_over_the_workers),

@@ -54,6 +54,30 @@ static void durable_blocks_stay_until_they_are_released(void **state)
 	fx_free(f);
 }
 
+static void nothing_is_released_that_the_storage_has_not_taken(void **state)
+{
+	struct fx *f = late_fx(32, 4);
+	struct fx_batch b = fx_batch(1, 20000, 8);
+	struct part_op op[2] = {fx_append_op(b), fx_append_op(b)};
+	fx_start(f, &op[0]);
+	fx_start(f, &op[1]);
+	struct st_req *r = fx_front(f);
+	list_remove(&r->node);
+	fx_do_append(f, r);
+	r->append.released = (struct st_pos){0, 1 << 30}; /* a storage that is wrong */
+	part_stored(&f->part, r, f->now, &f->out);
+	fx_take(f);
+	assert_int_equal(f->part.released.pos, f->part.durable_pos);
+	f->released = f->part.released;
+	fx_run(f);
+	assert_int_equal(f->env->held_blocks, 2);
+	assert_int_equal(f->env->cached_blocks, 1);
+	fx_done(f);
+	fx_done(f);
+	free(b.data);
+	fx_free(f);
+}
+
 static void a_released_tail_block_that_grows_is_held_again(void **state)
 {
 	struct fx *f = late_fx(8, 4);
@@ -273,11 +297,40 @@ static void a_full_disk_refuses_what_finds_no_room_and_is_noticed_when_it_is_ove
 	fx_check_span(f, fetch.fetch.span, 3);
 	part_release(f->env, fetch.fetch.span);
 	answer_all(f, ST_OK);
-	op = fx_append_op(b);
-	fx_start(f, &op);
-	fx_run(f);
-	assert_ptr_equal(fx_done(f), &op);
-	assert_int_equal(op.error, KE_NONE);
+	/* it is over: who finds no room waits for it again */
+	for (int i = 0; i < 20; i++) {
+		op = fx_append_op(b);
+		fx_start(f, &op);
+		fx_run(f);
+		part_kick(&f->part, f->now, &f->out);
+		fx_take(f);
+		fx_run(f);
+		assert_ptr_equal(fx_done(f), &op);
+		assert_int_equal(op.error, KE_NONE);
+	}
+	struct lblock *others = lblock_get_chain(f->pool, f->pool->free_count);
+	struct part_op waits[8];
+	bool stalled = false;
+	for (int i = 0; i < 8; i++) {
+		waits[i] = fx_append_op(b);
+		fx_start(f, &waits[i]);
+		stalled |= part_is_stalled(&f->part);
+	}
+	assert_true(stalled);
+	for (struct lblock *next; others; others = next) {
+		next = others->next;
+		others->next = NULL;
+		lblock_unref(f->pool, others);
+	}
+	for (int turn = 0; turn < 20; turn++) {
+		fx_run(f);
+		part_kick(&f->part, f->now, &f->out);
+		fx_take(f);
+	}
+	for (int i = 0; i < 8; i++) {
+		assert_ptr_equal(fx_done(f), &waits[i]);
+		assert_int_equal(waits[i].error, KE_NONE);
+	}
 	free(b.data);
 	fx_free(f);
 }
@@ -313,6 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(durable_blocks_stay_until_they_are_released),
+		cmocka_unit_test(nothing_is_released_that_the_storage_has_not_taken),
 		cmocka_unit_test(a_released_tail_block_that_grows_is_held_again),
 		cmocka_unit_test(an_evicted_tail_comes_back_from_the_storage),
 		cmocka_unit_test(who_has_held_longest_is_asked_first_and_only_a_few_at_a_time),

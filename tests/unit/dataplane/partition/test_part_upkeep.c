@@ -97,7 +97,17 @@ static void offsets_that_cannot_be_deleted_are_out_of_range(void **state)
 		assert_int_equal(op.error, KE_OFFSET_OUT_OF_RANGE);
 		assert_int_equal(op.trim.log_start_offset, -1);
 	}
+	struct fx_batch b = fx_batch(2, 100, 2);
+	struct part_op append = fx_append_op(b);
+	fx_start(f, &append); /* not durable */
+	struct part_op op = trim_op(5);
+	fx_start(f, &op);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_OFFSET_OUT_OF_RANGE);
+	fx_run(f);
+	assert_ptr_equal(fx_done(f), &append);
 	assert_int_equal(f->part.log_start_offset, 0);
+	free(b.data);
 	fx_free(f);
 }
 
@@ -156,6 +166,46 @@ static void a_trim_waits_for_a_free_request(void **state)
 	assert_ptr_equal(fx_done(f), &op);
 	assert_int_equal(op.trim.log_start_offset, 6); /* the watermark of when it was asked */
 	free(b.data);
+	fx_free(f);
+}
+
+static void a_lookup_whose_answer_is_deleted_meanwhile_is_made_again(void **state)
+{
+	struct fx *f = fx_new(16, 4, fx_config());
+	for (uint32_t i = 0; i < 6; i++)
+		fx_append(f, 1, 100, i);
+	struct part_op op = {.kind = PART_LIST, .current_leader_epoch = -1};
+	op.list.timestamp = 5;
+	fx_start(f, &op);
+	struct st_req *r = fx_front(f);
+	list_remove(&r->node);
+	r->err = ST_OK;
+	r->lookup.offset = 2;
+	r->lookup.record_timestamp = 5;
+	assert_int_equal(trim(f, 4).trim.log_start_offset, 4);
+	part_stored(&f->part, r, f->now, &f->out);
+	fx_take(f);
+	assert_null(fx_done(f));
+	r = fx_front(f);
+	assert_int_equal(r->op, ST_LOOKUP);
+	list_remove(&r->node);
+	r->lookup.offset = 4;
+	r->lookup.record_timestamp = 6;
+	part_stored(&f->part, r, f->now, &f->out);
+	fx_take(f);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_NONE);
+	assert_int_equal(op.list.offset, 4);
+	/* without a trim, what lies below the start is an answer to another question */
+	op.list.timestamp = 5;
+	fx_start(f, &op);
+	r = fx_front(f);
+	list_remove(&r->node);
+	r->lookup.offset = 2;
+	part_stored(&f->part, r, f->now, &f->out);
+	fx_take(f);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_CORRUPT_MESSAGE);
 	fx_free(f);
 }
 
@@ -265,6 +315,7 @@ int main(void)
 		cmocka_unit_test(a_log_that_is_only_compacted_does_not_let_records_be_deleted),
 		cmocka_unit_test(a_trim_that_the_storage_refuses_moves_nothing),
 		cmocka_unit_test(a_trim_waits_for_a_free_request),
+		cmocka_unit_test(a_lookup_whose_answer_is_deleted_meanwhile_is_made_again),
 		cmocka_unit_test(upkeep_asks_for_what_the_policy_has_and_once_at_a_time),
 		cmocka_unit_test(the_answer_of_upkeep_moves_the_logs_start_but_never_back),
 		cmocka_unit_test(an_expired_active_segment_is_left_by_the_next_append),

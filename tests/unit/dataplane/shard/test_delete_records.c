@@ -123,6 +123,53 @@ static void test_the_brokers_own_topics_are_refused(void **state)
 	expect_deleted(w, 2, KE_INVALID_TOPIC_EXCEPTION, -1);
 }
 
+static void test_what_takes_too_long_is_answered_as_timed_out(void **state)
+{
+	struct world *w = *state;
+	struct rd body;
+	produce(w, 0, 5);
+	w->worker.hold_trims = true;
+	ask(w, 2, "t", 0, 3);
+	w->now_ns += 29 * NS_PER_S;
+	turn(w, 2);
+	assert_int_equal(next_response(w, 1, &body), -1);
+	w->now_ns += 2 * NS_PER_S;
+	turn(w, 4);
+	expect_deleted(w, 2, KE_REQUEST_TIMED_OUT, -1);
+	assert_int_equal(w->shard->request_slab.used, 1); /* it goes on */
+	w->worker.hold_trims = false;
+	turn(w, 4);
+	assert_int_equal(w->shard->request_slab.used, 0);
+	ask(w, 2, "t", 0, 0);
+	expect_deleted(w, 2, KE_NONE, 3);
+}
+
+static void test_a_client_that_leaves_meanwhile_leaves_nothing_behind(void **state)
+{
+	struct world *w = *state;
+	produce(w, 0, 5);
+	w->worker.hold_trims = true;
+	ask(w, 2, "t", 0, 1);
+	fnet_end(&w->net, 1);
+	turn(w, 4);
+	w->now_ns += 31 * NS_PER_S;
+	turn(w, 4);
+	assert_int_equal(w->shard->request_slab.used, 1);
+	/* and one whose answer the transport still holds */
+	connect_client(w, 1);
+	w->net.hold_sent = true;
+	ask(w, 2, "t", 0, 2);
+	w->now_ns += 31 * NS_PER_S;
+	turn(w, 4);
+	expect_deleted(w, 2, KE_REQUEST_TIMED_OUT, -1);
+	fnet_end(&w->net, 1);
+	turn(w, 4);
+	assert_int_equal(w->shard->request_slab.used, 2);
+	w->worker.hold_trims = false;
+	turn(w, 4);
+	assert_int_equal(w->shard->request_slab.used, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void)
@@ -133,6 +180,8 @@ int main(void)
 		T(test_what_cannot_be_deleted_is_refused_with_kafkas_errors),
 		T(test_a_topic_that_is_only_compacted_is_refused),
 		T(test_the_brokers_own_topics_are_refused),
+		T(test_what_takes_too_long_is_answered_as_timed_out),
+		T(test_a_client_that_leaves_meanwhile_leaves_nothing_behind),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,21 +74,30 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void open_worker(struct fixture *f)
+static struct st_config config_of(struct fixture *f)
 {
-	char err[512] = "";
-	f->held = st_dirs_open(f->dirs, 1, err, sizeof(err));
-	if (!f->held)
-		fail_msg("%s", err);
-	const struct st_config cfg = {
+	return (struct st_config){
 		.dirs = f->dirs,
 		.dir_count = 1,
 		.log_memory = f->kit.memory,
 		.log_bytes = (size_t)KIT_BLOCKS * LBLOCK_SIZE,
 		.askers = 2,
+		.workers = 1,
 		.max_logs = 100,
+		.journal_bytes = 1 << 20,
+		.cleaner_bytes_per_s = UINT64_MAX,
+		.cleaner_map_bytes = 1 << 20,
 		.cpu = -1,
 	};
+}
+
+static void open_worker(struct fixture *f)
+{
+	char err[512] = "";
+	const struct st_config cfg = config_of(f);
+	f->held = st_dirs_open(&cfg, err, sizeof(err));
+	if (!f->held)
+		fail_msg("%s", err);
 	f->worker = st_worker_open(&cfg, f->held, err, sizeof(err));
 	if (!f->worker)
 		fail_msg("%s", err);
@@ -103,9 +112,9 @@ static void start(struct fixture *f)
 
 static void stop(struct fixture *f)
 {
-	bool clean = st_worker_stop(f->worker);
-	assert_true(clean);
-	st_dirs_close(f->held, clean);
+	assert_true(st_worker_stop(f->worker));
+	st_dirs_close(f->held);
+	kit_release(&f->kit, NULL, (struct st_pos){0});
 }
 
 /* Waits for n answers to asker 1, as a shard does. */
@@ -196,7 +205,7 @@ static void verify(struct fixture *f, struct kit_log *l)
 	}
 }
 
-static void test_worker_appends_of_many_logs_survive_clean_stop_without_scan(void **state)
+static void test_worker_appends_of_many_logs_survive_a_clean_stop(void **state)
 {
 	struct fixture *f = *state;
 	struct kit_log l[LOGS];
@@ -219,7 +228,7 @@ static void test_worker_appends_of_many_logs_survive_clean_stop_without_scan(voi
 		for (int i = 0; i < LOGS; i++) {
 			for (int j = 0; j < 4; j++) {
 				assert_int_equal(r[i][j].err, ST_OK);
-				lspan_unref(&f->kit.blocks, r[i][j].append.span);
+				kit_keep(&f->kit, &r[i][j]);
 			}
 		}
 	}
@@ -254,10 +263,11 @@ static void test_worker_log_can_be_deleted_and_made_again(void **state)
 		uint32_t n = kit_batch(kit_buffer(), 1 << 20, 0, 1, 100000, 1);
 		kit_append_req(&f->kit, &l, &r, kit_buffer(), n, false);
 		assert_int_equal(ask(f, &r), ST_OK);
-		lspan_unref(&f->kit.blocks, r.append.span);
+		kit_keep(&f->kit, &r);
 		kit_drop(&f->kit, &l);
 		struct st_req d = {.op = ST_DELETE, .log = l.log};
 		assert_int_equal(ask(f, &d), ST_OK);
+		kit_release(&f->kit, r.log, (struct st_pos){.segment = INT64_MAX});
 		assert_int_equal(open_log(f, &l, 0, false), ST_E_NOT_FOUND);
 	}
 	stop(f);
@@ -289,7 +299,8 @@ static void test_worker_directory_in_use_is_refused_with_a_sentence(void **state
 	struct fixture *f = *state;
 	char err[512] = "";
 	start(f);
-	assert_null(st_dirs_open(f->dirs, 1, err, sizeof(err)));
+	const struct st_config cfg = config_of(f);
+	assert_null(st_dirs_open(&cfg, err, sizeof(err)));
 	assert_non_null(strstr(err, "another broker is using it"));
 	stop(f);
 	start(f); /* and free again afterwards */
@@ -300,10 +311,13 @@ static void test_worker_directory_that_cannot_be_made_is_refused(void **state)
 {
 	char dirs[2][256] = {"/proc/no/such", "relative/path"};
 	char err[512] = "";
-	assert_null(st_dirs_open(dirs, 1, err, sizeof(err)));
+	struct st_config cfg = config_of(*state);
+	cfg.dirs = dirs;
+	assert_null(st_dirs_open(&cfg, err, sizeof(err)));
 	assert_non_null(strstr(err, "/proc/no/such"));
 	assert_non_null(strstr(err, "cannot create it"));
-	assert_null(st_dirs_open(dirs + 1, 1, err, sizeof(err)));
+	cfg.dirs = dirs + 1;
+	assert_null(st_dirs_open(&cfg, err, sizeof(err)));
 	assert_non_null(strstr(err, "absolute"));
 }
 
@@ -329,10 +343,9 @@ static void test_worker_says_what_to_do_when_io_uring_is_forbidden(void **state)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		char err[512] = "";
-		const struct st_config cfg = {
-			.dirs = f->dirs, .dir_count = 1, .askers = 1, .cpu = -1};
+		const struct st_config cfg = config_of(f);
 		forbid_io_uring();
-		struct st_dirs *d = st_dirs_open(f->dirs, 1, err, sizeof(err));
+		struct st_dirs *d = st_dirs_open(&cfg, err, sizeof(err));
 		if (!d || st_worker_open(&cfg, d, err, sizeof(err)))
 			_exit(3);
 		_exit(strstr(err, "io_uring is forbidden") && strstr(err, "seccomp") ? 0 : 4);
@@ -366,7 +379,7 @@ static void child(struct fixture *f, int out)
 			int64_t acked[2] = {i, l[i].next_offset};
 			if (r[i].err != ST_OK || write(out, acked, sizeof(acked)) != sizeof(acked))
 				_exit(4);
-			lspan_unref(&f->kit.blocks, r[i].append.span);
+			kit_keep(&f->kit, &r[i]);
 		}
 	}
 }
@@ -418,7 +431,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_worker_appends_of_many_logs_survive_clean_stop_without_scan),
+		T(test_worker_appends_of_many_logs_survive_a_clean_stop),
 		T(test_worker_log_can_be_deleted_and_made_again),
 		T(test_worker_takes_as_many_requests_as_an_asker_may_have),
 		T(test_worker_directory_in_use_is_refused_with_a_sentence),
@@ -426,5 +439,6 @@ int main(void)
 		T(test_worker_says_what_to_do_when_io_uring_is_forbidden),
 		T(test_worker_killed_at_any_time_keeps_what_it_acknowledged),
 	};
+	kit_be_quiet();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
