@@ -23,7 +23,7 @@ static const struct kp_api apis[] = {
 	{KP_API_VERSIONS, "ApiVersions", 0, 4, 0, 4, 3, KP_PLANE_SHARD},
 	{KP_CREATE_TOPICS, "CreateTopics", 2, 7, 2, 7, 5, KP_PLANE_CONTROL},
 	{KP_DELETE_TOPICS, "DeleteTopics", 1, 6, 1, 6, 4, KP_PLANE_CONTROL},
-	{KP_DELETE_RECORDS, "DeleteRecords", 0, -1, 0, 2, 2, KP_PLANE_SHARD},
+	{KP_DELETE_RECORDS, "DeleteRecords", 0, 2, 0, 2, 2, KP_PLANE_SHARD},
 	{KP_DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0, 2, 0, KP_PLANE_SHARD},
 };
 #define API_COUNT (sizeof(apis) / sizeof(apis[0]))
