@@ -38,7 +38,8 @@ static void test_index_has_an_entry_for_each_block_and_finds_the_one_a_batch_beg
 		assert_int_equal(blocks_reserve(s, s->end_pos + size), 0);
 		blocks_add_batch(s, seed, &b);
 		for (uint32_t at = 0, n; at < size; at += n) { /* in pieces */
-			n = min_of(size - at, 1 + (uint32_t)prng_below(&prng, 9000));
+			uint32_t piece = 1 + (uint32_t)prng_below(&prng, 9000);
+			n = min_of(size - at, piece);
 			blocks_add_bytes(s, seed, bytes + at, n);
 		}
 		assert_int_equal(s->block_count, (s->end_pos + BIDX_BLOCK - 1) / BIDX_BLOCK);

@@ -139,21 +139,21 @@ static void test_fill_happens_unasked_when_much_is_pending_and_released_only_mov
 
 static void test_fill_pages_are_written_once(void **state)
 {
+	static uint8_t marked[1 << 17];
 	struct fixture *f = *state;
-	uint64_t marked = 0;
+	uint64_t n = 0;
 	for (int i = 0; i < 100; i++) {
 		append(f, 900, false);
 		fill(f);
-		struct io_file *s = file_of(f, 0, "log");
-		for (; s && marked < align_down(f->l.pos, (uint64_t)FMT_PAGE); marked += FMT_PAGE)
-			s->data[marked + 100] ^= 0xff;
+		for (; n < align_down(f->l.pos, (uint64_t)FMT_PAGE); n += FMT_PAGE) {
+			uint8_t *page = file_of(f, 0, "log")->data + n;
+			page[100] ^= 0xff;
+			memcpy(marked + n, page, FMT_PAGE);
+		}
 	}
-	restart(f, false);
-	/* had one been written again, it would be whole again */
-	struct st_req r;
-	assert_true(marked > 10 * FMT_PAGE);
-	for (int64_t i = 0; (uint64_t)i * 980 < marked - 4 * LBLOCK_SIZE; i++)
-		assert_int_equal(kit_read(&f->kit, &f->l, i, 1, 20, &r), ST_E_CORRUPT);
+	assert_true(n > 10 * FMT_PAGE);
+	/* had one been written again, its mark would be gone */
+	assert_memory_equal(file_of(f, 0, "log")->data, marked, n);
 	stop(f);
 }
 
@@ -582,7 +582,10 @@ static void test_no_room_to_fill_waits_until_there_is(void **state)
 		append(f, 9000, at % 4 == 0);
 		io_fault_plan(
 			&f->fault, at % 2 ? FAULT_WRITE : FAULT_OPEN, at / 2 + 1, -ENOSPC, false);
-		restart(f, false);
+		stop(f);
+		io_fault_plan(&f->fault, FAULT_ANY, 0, 0, false);
+		kit_start(k);
+		assert_int_equal(kit_open(k, &f->l, 1, false), ST_OK);
 		read_all(f);
 	}
 	stop(f);
