@@ -449,7 +449,8 @@ void part_cold_trim(struct part *p)
  * compacted log may have nothing at the offset, and go on behind it. */
 static bool answer_is_right(const struct part *p, const struct st_req *r)
 {
-	return r->read.span.len > 0 && (r->read.base_offset <= r->read.offset || p->gaps || r->read.gaps) &&
+	return r->read.span.len > 0 &&
+	       (r->read.base_offset <= r->read.offset || p->gaps || r->read.gaps) &&
 	       r->read.next_offset > r->read.offset && r->read.next_offset > r->read.base_offset &&
 	       r->read.next_offset <= p->high_watermark;
 }

@@ -286,7 +286,7 @@ uint32_t store_log_count(const struct store *s)
 	return n;
 }
 
-struct store_lane *store_lane(struct store *s, uint16_t dir, uint16_t worker)
+struct store_lane *store_lane_of(struct store *s, uint16_t dir, uint16_t worker)
 {
 	CHECK(dir < s->count && worker < s->workers);
 	return &s->dirs[dir].lanes[worker];

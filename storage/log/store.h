@@ -65,7 +65,7 @@ uint16_t store_workers(const struct store *s);
 /* Logs that are known, in all directories. */
 uint32_t store_log_count(const struct store *s);
 /* The lane of a worker in a directory: the worker's, until the store is closed. */
-struct store_lane *store_lane(struct store *s, uint16_t dir, uint16_t worker);
+struct store_lane *store_lane_of(struct store *s, uint16_t dir, uint16_t worker);
 
 /* Any engine's thread: the directory's device failed. It stays offline until the process ends. */
 void store_set_offline(struct store *s, uint16_t dir);

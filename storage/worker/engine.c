@@ -67,7 +67,7 @@ static bool lane_init(struct engine *e, struct eng_lane *lane, uint16_t dir, uin
 {
 	lane->engine = e;
 	lane->dir = dir;
-	lane->st = store_lane(e->store, dir, e->cfg.worker);
+	lane->st = store_lane_of(e->store, dir, e->cfg.worker);
 	lane->group_buf = group_buf;
 	list_init(&lane->logs);
 	list_init(&lane->ready);

@@ -83,9 +83,6 @@ static inline bool asker_start(
 	list_init(&a->free_reqs);
 	for (uint32_t i = 0; i < ASKER_REQS; i++)
 		list_push_back(&a->free_reqs, &a->reqs[i].node);
-	a->held = st_dirs_open(a->dirs, 1, err, err_size);
-	if (!a->held)
-		return false;
 	const struct st_config cfg = {
 		.dirs = a->dirs,
 		.dir_count = 1,
@@ -93,9 +90,14 @@ static inline bool asker_start(
 		.log_memory = a->memory,
 		.log_bytes = c->memory,
 		.askers = ASKER_INDEX + 1,
+		.workers = 1,
 		.max_logs = c->max_logs,
+		.journal_bytes = 256u << 20,
 		.cpu = -1,
 	};
+	a->held = st_dirs_open(&cfg, err, err_size);
+	if (!a->held)
+		return false;
 	a->worker = st_worker_open(&cfg, a->held, err, err_size);
 	if (!a->worker)
 		return false;
@@ -107,7 +109,7 @@ static inline bool asker_start(
 static inline bool asker_stop(struct asker *a)
 {
 	bool clean = st_worker_stop(a->worker);
-	st_dirs_close(a->held, clean);
+	st_dirs_close(a->held);
 	waker_fini(&a->waker);
 	lblock_pool_fini(&a->pool);
 	free(a->memory);
