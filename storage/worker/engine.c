@@ -495,6 +495,15 @@ void engine_request(struct engine *e, struct st_req *r)
 
 /* --- steps ------------------------------------------------------------------------------- */
 
+static void lane_run(struct engine *e, struct eng_lane *lane)
+{
+	do { /* a cycle may end at once, when everything in it is refused */
+		chores_run(e, lane);
+		cycle_run(e, lane);
+	} while (lane->phase == ENG_IDLE && !lane->full && !lane->waits_for_fill &&
+		 (!list_empty(&lane->ready) || !list_empty(&lane->entries)));
+}
+
 void engine_step(struct engine *e, int64_t now_ms, struct list *done)
 {
 	e->done = done;
@@ -504,13 +513,12 @@ void engine_step(struct engine *e, int64_t now_ms, struct list *done)
 	reads_run(e);
 	for (uint16_t i = 0; i < e->lane_count; i++) {
 		struct eng_lane *lane = &e->lanes[i];
-		do { /* a cycle may end at once, when everything in it is refused */
-			chores_run(e, lane);
-			cycle_run(e, lane);
-		} while (lane->phase == ENG_IDLE && !lane->full && !lane->waits_for_fill &&
-			 (!list_empty(&lane->ready) || !list_empty(&lane->entries)));
-		fill_run(e, lane);
+		lane_run(e, lane);
+		uint64_t tail = lane->st->tail;
 		ckpt_run(e, lane);
+		if (lane->st->tail != tail) /* there is room again */
+			lane_run(e, lane);
+		fill_run(e, lane);
 		chores_sweep(e, lane);
 	}
 	clean_run(e);
