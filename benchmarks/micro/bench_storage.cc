@@ -85,9 +85,12 @@ int null_path(struct io *, const char *)
 {
 	return 0;
 }
-int null_rename(struct io *, const char *, const char *)
+int null_rename(struct io *, const char *from, const char *to)
 {
-	return 0;
+	null_file *f = find(from);
+	if (f)
+		snprintf(f->path, sizeof(f->path), "%s", to);
+	return f ? 0 : -2;
 }
 int null_list(struct io *, const char *, void (*)(void *, const char *), void *)
 {
@@ -141,7 +144,12 @@ struct world {
 		char dirs[1][256] = {"/null"}, err[256];
 		io.io.api = &null_api;
 		list_init(&io.queue);
-		store = store_open(&io.io, dirs, 1, 1, err, sizeof(err));
+		struct store_config sc = {};
+		sc.dirs = dirs;
+		sc.dir_count = sc.workers = 1;
+		sc.journal_bytes = 256u << 20;
+		sc.seed = 1;
+		store = store_open(&io.io, &sc, err, sizeof(err));
 		struct engine_config cfg = {};
 		cfg.max_logs = 1u << 20;
 		engine = engine_create(&io.io, store, &cfg);
@@ -160,7 +168,7 @@ struct world {
 	~world()
 	{
 		engine_destroy(engine);
-		store_close(store, &io.io, false);
+		store_close(store);
 		lblock_pool_fini(&pool);
 		free(memory);
 		for (null_file *f : files)
@@ -170,6 +178,18 @@ struct world {
 	void run(struct st_req *r)
 	{
 		engine_request(engine, r);
+		drain();
+	}
+	// Has all blocks released, for the log's end at pos.
+	void release(uint64_t pos)
+	{
+		std::vector<struct st_req> reqs(logs.size());
+		for (size_t i = 0; i < logs.size(); i++) {
+			reqs[i].op = ST_FILL;
+			reqs[i].log = logs[i];
+			reqs[i].fill.wanted = {0, pos};
+			engine_request(engine, &reqs[i]);
+		}
 		drain();
 	}
 	void drain()
@@ -224,6 +244,7 @@ void storage_append_100_bytes(benchmark::State &state)
 				engine_request(w.engine, &reqs[i]);
 			}
 			w.drain();
+			w.release(pos + got);
 			lblock_unref(&w.pool, block);
 			block = next;
 			pos += got;
