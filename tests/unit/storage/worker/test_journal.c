@@ -103,7 +103,7 @@ static void test_journal_that_fills_up_is_checkpointed_and_goes_on(void **state)
 		assert_int_equal(kit_open(k, &l, 1, false), ST_OK);
 		assert_int_equal(l.next_offset, i + 1);
 	}
-	assert_true(store_lane(k->store, 0, 0)->head > 10 * k->journal_bytes);
+	assert_true(store_lane_of(k->store, 0, 0)->head > 10 * k->journal_bytes);
 	assert_true(checkpoints(k) > 10);
 	assert_int_equal(kit_read_all(k, &l, 1 << 20), 600);
 	kit_drop(k, &l);
@@ -206,10 +206,10 @@ static void five_groups(struct fixture *f, uint32_t size, uint64_t *from, uint64
 	kit_start(k);
 	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
 	for (int i = 0; i < 5; i++) {
-		*from = FMT_PAGE + store_lane(k->store, 0, 0)->head;
+		*from = FMT_PAGE + store_lane_of(k->store, 0, 0)->head;
 		append(k, &l, size);
 	}
-	*to = FMT_PAGE + store_lane(k->store, 0, 0)->head;
+	*to = FMT_PAGE + store_lane_of(k->store, 0, 0)->head;
 	kit_drop(k, &l);
 	kit_crash(k);
 }
@@ -328,7 +328,7 @@ static void test_journal_direct_run_that_is_not_there_is_cut_and_the_log_goes_on
 		struct io_file *s = segment_file(f, roll);
 		s->data[roll ? 50000 : 100000] ^= 1;
 		kit_start(k);
-		assert_true(store_lane(k->store, 0, 0)->cut_bytes > 0);
+		assert_true(store_lane_of(k->store, 0, 0)->cut_bytes > 0);
 		expect(k, (uint8_t)(roll + 1), 1);
 		kit_crash(k); /* the group of the run stands in the journal still */
 		kit_start(k);
@@ -435,10 +435,10 @@ static void test_checkpoint_damaged_gives_way_to_the_older_one_while_the_journal
 	k->journal_bytes = 256 << 10;
 	kit_start(k);
 	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
-	while (store_lane(k->store, 0, 0)->ckpt_seq < 3)
+	while (store_lane_of(k->store, 0, 0)->ckpt_seq < 3)
 		append(k, &l, 3000);
 	int64_t end = l.next_offset;
-	uint32_t newest = store_lane(k->store, 0, 0)->ckpt_slot;
+	uint32_t newest = store_lane_of(k->store, 0, 0)->ckpt_slot;
 	kit_drop(k, &l);
 	kit_crash(k);
 	slot(f, newest)->data[60] ^= 1;
@@ -450,16 +450,16 @@ static void test_checkpoint_damaged_gives_way_to_the_older_one_while_the_journal
 	kit_start(k);
 	expect(k, 1, end++);
 	/* when the journal has gone on, an old one is of no use */
-	struct io_file *older = slot(f, 1 - store_lane(k->store, 0, 0)->ckpt_slot);
+	struct io_file *older = slot(f, 1 - store_lane_of(k->store, 0, 0)->ckpt_slot);
 	uint8_t *saved = save(older);
 	uint64_t size = older->size;
 	assert_true(kit_stop(k));
 	kit_start(k);
 	assert_int_equal(kit_open(k, &l, 1, false), ST_OK);
-	uint64_t seq = store_lane(k->store, 0, 0)->ckpt_seq;
-	while (store_lane(k->store, 0, 0)->ckpt_seq < seq + 4)
+	uint64_t seq = store_lane_of(k->store, 0, 0)->ckpt_seq;
+	while (store_lane_of(k->store, 0, 0)->ckpt_seq < seq + 4)
 		append(k, &l, 3000);
-	newest = store_lane(k->store, 0, 0)->ckpt_slot;
+	newest = store_lane_of(k->store, 0, 0)->ckpt_slot;
 	kit_drop(k, &l);
 	kit_crash(k);
 	slot(f, newest)->data[60] ^= 1;
@@ -484,7 +484,7 @@ static void test_checkpoint_of_a_clean_stop_leaves_nothing_to_play(void **state)
 	f->mem.pread_bytes = 0;
 	kit_start(k);
 	assert_true(store_is_clean(k->store));
-	assert_int_equal(store_lane(k->store, 0, 0)->played_bytes, 0);
+	assert_int_equal(store_lane_of(k->store, 0, 0)->played_bytes, 0);
 	/* small files, and a look behind the journal's end */
 	assert_true(f->mem.pread_bytes < (1 << 20) + (64 << 10));
 	expect(k, 1, 100);
