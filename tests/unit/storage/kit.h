@@ -163,21 +163,21 @@ static inline void kit_crash(struct kit *k)
 
 #define KIT_PATIENCE 20000 /* steps */
 
-/* One step. Time goes on when nothing else does. How many requests came back. */
+/* One step; how many requests came back. Time goes on when nothing else does. */
 static inline uint32_t kit_step(struct kit *k)
 {
 	struct list done;
 	uint32_t n = 0;
 	list_init(&done);
-	if (engine_in_flight(k->engine) == 0 && engine_wait_ms(k->engine) > 0)
-		k->now_ms += 100;
 	engine_step(k->engine, k->now_ms, &done);
 	engine_check(k->engine);
 	for (; list_pop_front(&done); n++)
 		;
+	if (engine_is_idle(k->engine) || engine_in_flight(k->engine) > 0)
+		return n;
 	/* whoever drives the engine sleeps now: something has to wake it up */
-	if (!engine_is_idle(k->engine) && engine_in_flight(k->engine) == 0)
-		assert_true(engine_wait_ms(k->engine) > 0);
+	assert_true(engine_wait_ms(k->engine) > 0);
+	k->now_ms += engine_wait_ms(k->engine);
 	return n;
 }
 
@@ -213,8 +213,10 @@ static inline bool kit_stop(struct kit *k)
 {
 	kit_release_all(k);
 	engine_stop(k->engine);
-	for (int i = 0; !engine_is_stopped(k->engine) && i < KIT_PATIENCE; i++)
+	for (int i = 0; !engine_is_stopped(k->engine) && i < KIT_PATIENCE; i++) {
 		kit_step(k);
+		k->now_ms += engine_in_flight(k->engine) == 0 ? 100 : 0;
+	}
 	bool clean = engine_is_stopped(k->engine) && engine_is_clean(k->engine);
 	engine_destroy(k->engine);
 	store_close(k->store);

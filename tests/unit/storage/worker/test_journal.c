@@ -216,9 +216,42 @@ static void five_groups(struct fixture *f, uint32_t size, uint64_t *from, uint64
 
 static uint8_t *save(const struct io_file *file)
 {
-	uint8_t *p = malloc(file->size);
-	memcpy(p, file->data, file->size);
+	uint8_t *p = malloc(file->size + 1);
+	if (file->size > 0)
+		memcpy(p, file->data, file->size);
 	return p;
+}
+
+/* All files, to start from them again. */
+struct image {
+	struct io_file files[MEM_FILES];
+};
+
+static struct image *image_take(const struct fixture *f)
+{
+	struct image *m = malloc(sizeof(*m));
+	memcpy(m->files, f->mem.files, sizeof(m->files));
+	for (int i = 0; i < MEM_FILES; i++)
+		m->files[i].data = m->files[i].used ? save(&f->mem.files[i]) : NULL;
+	return m;
+}
+
+static void image_put(struct fixture *f, const struct image *m)
+{
+	for (int i = 0; i < MEM_FILES; i++) {
+		struct io_file *file = &f->mem.files[i];
+		free(file->data);
+		*file = m->files[i];
+		file->data = file->used ? save(&m->files[i]) : NULL;
+		file->capacity = file->size;
+	}
+}
+
+static void image_free(struct image *m)
+{
+	for (int i = 0; i < MEM_FILES; i++)
+		free(m->files[i].data);
+	free(m);
 }
 
 static void test_journal_last_group_torn_at_any_sector_is_cut(void **state)
@@ -227,12 +260,12 @@ static void test_journal_last_group_torn_at_any_sector_is_cut(void **state)
 	struct kit *k = &f->kit;
 	uint64_t from, to;
 	five_groups(f, 9000, &from, &to);
-	struct io_file *j = mem_find(&f->mem, JOURNAL);
-	uint8_t *saved = save(j);
+	struct image *m = image_take(f);
 	for (uint64_t at = from; at < from + 9000; at += IO_SECTOR) {
 		for (int garbage = 0; garbage < 2; garbage++) {
-			memcpy(j->data, saved, j->size);
-			memset(j->data + at, garbage ? 0xa5 : 0, IO_SECTOR);
+			image_put(f, m);
+			memset(mem_find(&f->mem, JOURNAL)->data + at, garbage ? 0xa5 : 0,
+				IO_SECTOR);
 			kit_start(k);
 			expect(k, 1, 4);
 			kit_crash(k);
@@ -241,7 +274,7 @@ static void test_journal_last_group_torn_at_any_sector_is_cut(void **state)
 			kit_crash(k);
 		}
 	}
-	free(saved);
+	image_free(m);
 }
 
 static void test_journal_damaged_group_before_the_last_one_refuses_the_directory(void **state)
