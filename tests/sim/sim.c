@@ -122,7 +122,7 @@ static void mix_make(struct sim *s)
 	m->compressed = sim_one_in(s, 2) ? 0 : sim_below(s, 9);
 	m->codec = (enum codec)(1 + sim_below(s, CODEC_COUNT - 1));
 	m->trims = sim_one_in(s, 2) ? 0 : 2 + sim_below(s, 20);
-	m->deletions = sim_one_in(s, 2) ? 0 : 20 + sim_below(s, 60);
+	m->deletions = sim_one_in(s, 2) ? 0 : 3 + sim_below(s, 20);
 	m->retention_bytes = sim_one_in(s, 2) ? -1 : (int64_t)sim_below(s, 200000);
 	m->think_us = sim_one_in(s, 2) ? 50 : 100 + sim_below(s, 3000);
 	m->hold_us = sim_one_in(s, 2) ? 10 : sim_below(s, 5000);
