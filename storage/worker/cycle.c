@@ -68,7 +68,7 @@ static bool cycle_take(struct engine *e, struct st_log *l)
 		if (r->op != ST_APPEND || r->append.segment != first->append.segment)
 			break;
 		if (!list_empty(&l->commit) &&
-			l->end_pos - l->begin_pos + r->append.span.len > JRNL_GROUP_MAX / 4)
+			l->end_pos - l->begin_pos + r->append.span.len > DIRECT_MAX)
 			break;
 		if (!list_empty(&l->commit))
 			CHECK(r->append.pos == l->end_pos &&
@@ -182,6 +182,10 @@ static void cycle_start(struct engine *e, struct eng_lane *lane)
 	struct cycle_budget b = {.size = sizeof(struct fmt_jrnl_group), .limit = JRNL_GROUP_MAX};
 	if (eng_lane_ok(e, lane)) /* else everything will be refused */
 		b.limit = cycle_limit(lane);
+	if (zero_is_in_the_way(lane, b.limit)) {
+		lane->waits_for_fill = true; /* it is in flight: not for long */
+		return;
+	}
 	lane->full = b.limit == 0;
 	if (lane->full) {
 		ckpt_begin_if_due(e, lane);

@@ -181,6 +181,7 @@ void engine_destroy(struct engine *e)
 	clean_fini(e);
 	log_env_fini(&e->env);
 	free(e->own_staging);
+	free(e->zeros);
 	free(e->ops);
 	free(e->reads);
 	free(e->lanes);
@@ -195,6 +196,7 @@ bool eng_may_start(const struct engine *e, enum eng_use use)
 		[ENG_COMMIT] = ENGINE_OPS,
 		[ENG_FILL] = ENGINE_FILL_OPS,
 		[ENG_CKPT] = ENGINE_CKPT_OPS,
+		[ENG_ZERO] = 1,
 		[ENG_READ] = ENGINE_READ_OPS,
 	};
 	return !list_empty((struct list *)&e->free_ops) && e->used[use] < most[use];
@@ -280,6 +282,7 @@ static void engine_reap(struct engine *e)
 		[ENG_COMMIT] = cycle_op_done,
 		[ENG_FILL] = fill_op_done,
 		[ENG_CKPT] = ckpt_op_done,
+		[ENG_ZERO] = zero_op_done,
 		[ENG_READ] = reads_op_done,
 	};
 	struct list done;
@@ -513,11 +516,13 @@ void engine_step(struct engine *e, int64_t now_ms, struct list *done)
 	reads_run(e);
 	for (uint16_t i = 0; i < e->lane_count; i++) {
 		struct eng_lane *lane = &e->lanes[i];
-		lane_run(e, lane);
-		uint64_t tail = lane->st->tail;
-		ckpt_run(e, lane);
-		if (lane->st->tail != tail) /* there is room again */
+		uint64_t tail;
+		do { /* a checkpoint that ends makes room, and another one may be due at once */
+			tail = lane->st->tail;
 			lane_run(e, lane);
+			ckpt_run(e, lane);
+		} while (lane->st->tail != tail);
+		zero_run(e, lane);
 		fill_run(e, lane);
 		chores_sweep(e, lane);
 	}

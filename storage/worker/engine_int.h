@@ -16,6 +16,7 @@
  *   group.c    what a cycle writes into the journal
  *   fill.c     pending bytes go to the segments, and full index pages to their files
  *   ckpt.c     checkpoints: the journal's space becomes free again
+ *   zero.c     writes the journal's room in advance, the first time round
  *   reads.c    cold reads
  *   clean.c    compaction
  *   chores.c   everything else that is asked of a log, in order with its appends
@@ -31,9 +32,10 @@
 #define ENGINE_WRITE_MAX (1024u * 1024u) /* bytes in one operation */
 
 #define FILL_RUN (64u * 1024u) /* so much is pending in a log before it is filled unasked */
-#define DIRECT_MIN                                                                                 \
-	(64u * 1024u)	    /* from here on an append goes straight to its segment; less when the  \
-			       journal is small */
+/* From here on an append goes straight to its segment; less when the journal is small. Below,
+ * writing the bytes twice costs less than a flush of one more file. */
+#define DIRECT_MIN (256u * 1024u)
+#define DIRECT_MAX (64u * 1024u * 1024u) /* so much of a log goes into one cycle */
 #define DROP_RETRY_MS 20    /* a segment that cannot be removed yet is looked at again */
 #define CKPT_EVERY_MS 60000 /* with anything in the journal */
 #define CKPT_WANTED_MS 1000
@@ -104,7 +106,7 @@ struct st_log {
 
 struct eng_read;
 
-enum eng_use { ENG_COMMIT, ENG_FILL, ENG_CKPT, ENG_READ };
+enum eng_use { ENG_COMMIT, ENG_FILL, ENG_CKPT, ENG_ZERO, ENG_READ };
 
 /* An asynchronous operation. io.user points to it. */
 struct eng_op {
@@ -177,6 +179,9 @@ struct eng_lane {
 	uint32_t dead_count;
 	uint32_t dead_capacity;
 
+	uint64_t zero_pos; /* the first time round: the ring is written up to here */
+	bool zeroing;	   /* [zero_pos, + ZERO_RUN) is being written */
+
 	enum eng_ckpt ckpt;
 	uint8_t *snapshot; /* page-aligned */
 	uint64_t snapshot_size;
@@ -231,6 +236,7 @@ struct engine {
 	uint32_t used[ENG_READ + 1]; /* operations in flight by use */
 
 	struct eng_cleaner cleaner;
+	uint8_t *zeros;			      /* ZERO_RUN bytes, once a lane has wanted them */
 	uint8_t *pages[ENGINE_STAGING_PAGES]; /* free staging pages */
 	uint32_t page_count;
 
@@ -310,6 +316,14 @@ void ckpt_op_done(struct engine *e, struct eng_op *op);
 void ckpt_note_fill(struct st_log *l);
 /* No cycle runs: begins one when it is due. */
 void ckpt_begin_if_due(struct engine *e, struct eng_lane *lane);
+
+/* zero.c */
+#define ZERO_RUN (1024u * 1024u)
+/* Keeps some of the ring written ahead of the next group. */
+void zero_run(struct engine *e, struct eng_lane *lane);
+void zero_op_done(struct engine *e, struct eng_op *op);
+/* True while a group of up to `size` bytes would meet a write of zeros. */
+bool zero_is_in_the_way(const struct eng_lane *lane, uint64_t size);
 
 /* reads.c */
 void reads_run(struct engine *e);

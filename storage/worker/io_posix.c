@@ -47,8 +47,15 @@ int io_posix_size(struct io *io, struct io_file *f, uint64_t *out)
 	return 0;
 }
 
+/* Growth takes room at once where the filesystem can do that: later there may be none. */
 int io_posix_truncate(struct io *io, struct io_file *f, uint64_t size)
 {
+	uint64_t now;
+	int rc = io_posix_size(io, f, &now);
+	if (rc == 0 && size > now)
+		rc = io_posix_grow(f, now, size - now);
+	if (rc < 0)
+		return rc;
 	return ftruncate(f->fd, (off_t)size) < 0 ? -errno : 0;
 }
 
