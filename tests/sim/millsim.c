@@ -196,6 +196,41 @@ static int usage(void)
 	return 2;
 }
 
+static int run(struct options *o)
+{
+	log_set_level(o->verbose ? LOG_LV_WARN : (enum log_level)(LOG_LV_ERROR + 1));
+	if (o->selftest)
+		return run_selftest(o);
+	if (o->faults) {
+		o->faults_options.first = o->first;
+		o->faults_options.one = o->one;
+		o->faults_options.at = o->crash_options.at;
+		o->faults_options.choice = o->crash_options.choice;
+		return faults_run(&o->faults_options);
+	}
+	if (o->flip) {
+		uint64_t runs = o->faults_options.runs ? o->faults_options.runs : 3000;
+		o->flip_options = (struct flip_options){.first = o->first,
+			.runs = o->exhaustive ? 0 : runs,
+			.one = o->one,
+			.at = o->crash_options.at,
+			.choice = o->crash_options.choice,
+			.verbose = o->verbose};
+		return flip_run(&o->flip_options);
+	}
+	if (o->crash) {
+		o->crash_options.first = o->first;
+		o->crash_options.one = o->one;
+		o->crash_options.verbose = o->verbose;
+		return crash_run(&o->crash_options);
+	}
+	if (o->one)
+		return run_one(o);
+	if (o->count == 0)
+		return usage();
+	return o->mutation ? run_mutation(o) : run_many(o);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -272,35 +307,5 @@ int main(int argc, char **argv)
 			return usage();
 		}
 	}
-	log_set_level(o.verbose ? LOG_LV_WARN : (enum log_level)(LOG_LV_ERROR + 1));
-	if (o.selftest)
-		return run_selftest(&o);
-	if (o.faults) {
-		o.faults_options.first = o.first;
-		o.faults_options.one = o.one;
-		o.faults_options.at = o.crash_options.at;
-		o.faults_options.choice = o.crash_options.choice;
-		return faults_run(&o.faults_options);
-	}
-	if (o.flip) {
-		uint64_t runs = o.faults_options.runs ? o.faults_options.runs : 3000;
-		o.flip_options = (struct flip_options){.first = o.first,
-			.runs = o.exhaustive ? 0 : runs,
-			.one = o.one,
-			.at = o.crash_options.at,
-			.choice = o.crash_options.choice,
-			.verbose = o.verbose};
-		return flip_run(&o.flip_options);
-	}
-	if (o.crash) {
-		o.crash_options.first = o.first;
-		o.crash_options.one = o.one;
-		o.crash_options.verbose = o.verbose;
-		return crash_run(&o.crash_options);
-	}
-	if (o.one)
-		return run_one(&o);
-	if (o.count == 0)
-		return usage();
-	return o.mutation ? run_mutation(&o) : run_many(&o);
+	return run(&o);
 }

@@ -288,5 +288,6 @@ void sd_dir_flush(struct node *n, uint64_t mark)
 		sd_entries_apply(&n->durable, &n->names[i]);
 	n->name_count -= count;
 	n->names_flushed += count;
-	memmove(n->names, n->names + count, n->name_count * sizeof(*n->names));
+	if (n->name_count > 0)
+		memmove(n->names, n->names + count, n->name_count * sizeof(*n->names));
 }
