@@ -80,24 +80,30 @@ static void drop(struct part *p, struct lblock *b)
 	lblock_unref(p->env->blocks, b);
 }
 
-void part_cache_pop(struct part *p)
+/* Takes the last block off. */
+static void take_last(struct part *p)
 {
 	struct lblock *b = p->last;
 	p->next_seq = b->seq;
-	if (b == p->first) {
-		p->first = p->last = NULL;
-	} else {
-		p->last = b->prev;
-		if (p->last->next == b)
-			p->last->next = NULL;
-	}
+	p->last = b == p->first ? NULL : b->prev;
+	if (!p->last)
+		p->first = NULL;
 	drop(p, b);
 }
 
+void part_cache_pop(struct part *p)
+{
+	struct lblock *b = p->last, *before = b == p->first ? NULL : b->prev;
+	if (before && before->next == b)
+		before->next = NULL;
+	take_last(p);
+}
+
+/* Links stay: a fetch that is still on its way out holds its blocks, and goes from one to the next. */
 void part_cache_clear(struct part *p)
 {
 	while (p->last)
-		part_cache_pop(p);
+		take_last(p);
 }
 
 struct lblock *part_cache_after(const struct part *p, const struct lblock *b)

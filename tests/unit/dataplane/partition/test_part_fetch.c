@@ -472,6 +472,20 @@ static void eviction_takes_the_oldest_blocks_first(void **state)
 	fx_free(f);
 }
 
+static void a_fetch_on_its_way_out_outlives_its_partition(void **state)
+{
+	struct fx *f = fx_new(16, 4, fx_config());
+	for (uint32_t i = 0; i < 4; i++)
+		fx_append(f, 1, LBLOCK_SIZE - 200, i);
+	struct part_op op = fetch_hot(f, 0, 4 * LBLOCK_SIZE, true);
+	assert_true(lspan_blocks(op.fetch.span) > 2);
+	assert_true(part_close(&f->part, KE_UNKNOWN_TOPIC_OR_PARTITION, &f->out));
+	part_fini(&f->part);
+	part_release(f->env, op.fetch.span); /* goes from block to block */
+	assert_int_equal(f->pool->free_count, f->pool->count);
+	fx_free(f);
+}
+
 static void a_deep_cache_is_searched_at_every_offset(void **state)
 {
 	struct part_config c = fx_config();
@@ -517,6 +531,7 @@ int main(void)
 		cmocka_unit_test(a_wait_ends_when_the_high_watermark_passes_its_offset),
 		cmocka_unit_test(offsets_are_listed_by_name_and_by_time),
 		cmocka_unit_test(eviction_takes_the_oldest_blocks_first),
+		cmocka_unit_test(a_fetch_on_its_way_out_outlives_its_partition),
 		cmocka_unit_test(a_deep_cache_is_searched_at_every_offset),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
