@@ -279,6 +279,15 @@ void node_drain(struct sim *s)
 	}
 }
 
+/* Answers that are in the ring, on their way to a partition. */
+static bool answers_are_out(const struct sim *s)
+{
+	for (uint32_t i = 0; i < s->mix.parts; i++)
+		if (s->parts[i].reqs_out > 0)
+			return true;
+	return false;
+}
+
 /* Closes everything in order: all memory must be free then. */
 static bool stop_cleanly(struct sim *s)
 {
@@ -299,7 +308,8 @@ static bool stop_cleanly(struct sim *s)
 	}
 	node_pump(s);
 	clients_release(s, true);
-	while (!sim_api_is_idle(&s->api) && !sim_is_over(s) && !sim_disk_is_stopped(s->disk))
+	while ((!sim_api_is_idle(&s->api) || answers_are_out(s)) && !sim_is_over(s) &&
+		!sim_disk_is_stopped(s->disk))
 		node_tick(s);
 	if (sim_is_over(s) || sim_disk_is_stopped(s->disk))
 		return false;
