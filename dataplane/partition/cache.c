@@ -99,7 +99,8 @@ void part_cache_pop(struct part *p)
 	take_last(p);
 }
 
-/* Links stay: a fetch that is still on its way out holds its blocks, and goes from one to the next. */
+/* Links stay: a fetch that is still on its way out holds its blocks, and goes from one to the next.
+ */
 void part_cache_clear(struct part *p)
 {
 	while (p->last)
