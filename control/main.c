@@ -428,9 +428,8 @@ static bool broker_run(struct broker *b)
 		fprintf(stderr, "millrace: %s\n", b->err);
 	if (rc == 0) {
 		log_info("main", "the last stop was %s",
-			st_dirs_clean(b->dirs)
-				? "clean: no recovery was needed"
-				: "not clean, or this is the first start: logs were checked");
+			st_dirs_clean(b->dirs) ? "clean: there was nothing to recover"
+					       : "not clean: the journal was played");
 		if (ctl_failed_partitions(b->ctl) > 0)
 			log_error("main", "%u partitions could not be opened and are offline",
 				ctl_failed_partitions(b->ctl));
@@ -440,8 +439,10 @@ static bool broker_run(struct broker *b)
 	return clean && rc >= 0;
 }
 
-static void broker_close(struct broker *b, bool clean)
+/* True when every worker closed its logs. */
+static bool broker_close(struct broker *b)
 {
+	bool clean = true;
 	for (uint16_t i = 0; i < b->shards_started; i++)
 		shard_join(b->shards[i]);
 	for (uint16_t i = 0; i < b->worker_count; i++)
@@ -464,6 +465,7 @@ static void broker_close(struct broker *b, bool clean)
 		st_dirs_close(b->dirs);
 	if (b->signal_fd >= 0)
 		close(b->signal_fd);
+	return clean;
 }
 
 static int broker_main(struct broker *b)
@@ -472,13 +474,13 @@ static int broker_main(struct broker *b)
 		fprintf(stderr, "millrace: %s\n", b->err);
 		if (b->shards_started > 0)
 			_exit(EXIT_FAILURE); /* threads run; nothing was acknowledged yet */
-		broker_close(b, false);
+		broker_close(b);
 		return EXIT_FAILURE;
 	}
 	bool clean = broker_run(b);
-	broker_close(b, clean);
-	log_info("main",
-		clean ? "stopped cleanly" : "stopped, not cleanly: the next start checks the logs");
+	clean &= broker_close(b);
+	log_info("main", clean ? "stopped cleanly"
+			       : "stopped, not cleanly: the next start plays the journal");
 	return clean ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
