@@ -80,6 +80,7 @@ static bool lane_init(struct engine *e, struct eng_lane *lane, uint16_t dir, uin
 	lane->feed = &lane->cycle;
 	lane->ckpt_cursor = &lane->logs;
 	lane->clean = lane->st->clean;
+	metric_add(&e->m->played_bytes_total, lane->st->played_bytes);
 	while (lane->st->log_count > 0) {
 		struct log *log = lane->st->logs[lane->st->log_count - 1];
 		struct st_log *l = eng_log_new(e, lane, log);
