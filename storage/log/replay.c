@@ -144,6 +144,25 @@ static uint8_t *ckpt_choose(const struct store_place *at, struct store_lane *lan
 	return NULL;
 }
 
+/*
+ * Makes durable what the newest checkpoint is found in. A process that was killed may have written
+ * it without having flushed it; what comes now relies on it, and writes over the other one.
+ */
+static int ckpt_settle(const struct store_place *at, uint32_t slot)
+{
+	char name[FMT_NAME_SIZE], path[IO_PATH_MAX];
+	struct io_file *f;
+	fmt_ckpt_name(name, at->worker, slot);
+	int rc = replay_path(at, name, path);
+	if (rc == 0)
+		rc = at->io->api->open(at->io, path, IO_DIRECT, &f);
+	if (rc < 0)
+		return rc;
+	rc = at->io->api->fsync(at->io, f);
+	at->io->api->close(at->io, f);
+	return rc < 0 ? rc : at->io->api->fsync_dir(at->io, at->path);
+}
+
 static int replay_checkpoint(struct replay *r, const uint8_t *p)
 {
 	const struct fmt_ckpt *c = (const void *)p;
@@ -610,6 +629,12 @@ int lane_recover(
 	uint8_t *ckpt = ckpt_choose(at, out, &rc);
 	if (!ckpt)
 		return rc;
+	rc = ckpt_settle(at, out->ckpt_slot);
+	if (rc < 0) {
+		free(ckpt);
+		*why = "cannot flush its checkpoint";
+		return rc == -ENOENT ? -EIO : rc;
+	}
 	const struct fmt_ckpt *c = (const void *)ckpt;
 	if (c->workers != workers) {
 		free(ckpt);
