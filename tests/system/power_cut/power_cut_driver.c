@@ -253,6 +253,7 @@ static void phase_start(struct run *r)
 	char err[512] = "";
 	const struct asker_config cfg = {.dir = r->o->dir,
 		.memory = MEMORY,
+		.journal_bytes = POWER_CUT_JOURNAL_BYTES,
 		.max_logs = LOGS_MAX,
 		.durability = r->o->durability};
 	if (!asker_start(&r->a, &cfg, err, sizeof(err)))
