@@ -19,6 +19,7 @@
 
 #define MIB (1u << 20)
 #define MEMORY_DEFAULT 512u
+#define JOURNAL_BYTES (256ull * MIB)
 #define INGEST_WINDOW (16u * MIB) /* bytes in flight */
 #define RAW_UNIT MIB
 #define RAW_DEPTH 16u
@@ -89,7 +90,8 @@ static void bench_open(struct bench *b, const struct options *o, uint32_t unit, 
 	asker_batch(b->batch, unit, clock_wall_ms(), value);
 	free(value);
 	snprintf(dir, sizeof(dir), "%s/engine", o->dir);
-	const struct asker_config cfg = {.dir = dir, .memory = o->memory, .max_logs = 4096};
+	const struct asker_config cfg = {
+		.dir = dir, .memory = o->memory, .max_logs = 4096, .journal_bytes = JOURNAL_BYTES};
 	if (!asker_start(&b->a, &cfg, err, sizeof(err)))
 		die(err[0] ? err : "the worker does not start");
 	b->a.done = count_ack;

@@ -65,6 +65,7 @@ struct asker_config {
 	const char *dir;
 	size_t memory; /* of blocks */
 	uint32_t max_logs;
+	uint64_t journal_bytes;
 	enum st_durability durability;
 };
 
@@ -92,7 +93,9 @@ static inline bool asker_start(
 		.askers = ASKER_INDEX + 1,
 		.workers = 1,
 		.max_logs = c->max_logs,
-		.journal_bytes = 256u << 20,
+		.journal_bytes = c->journal_bytes,
+		.cleaner_bytes_per_s = UINT64_MAX,
+		.cleaner_map_bytes = 16u << 20,
 		.cpu = -1,
 	};
 	a->held = st_dirs_open(&cfg, err, err_size);

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define POWER_CUT_JOURNAL_BYTES (4u << 20) /* small: it goes round many times */
+
 /*
  * Opens every log that `expect` names in the log directory and holds it to what had been
  * acknowledged. Each line of that file is

@@ -196,6 +196,7 @@ static const struct st_policy policy_compact = {
 	.retention_bytes = -1,
 	.delete_retention_ms = INT64_MAX / 4,
 	.max_compaction_lag_ms = INT64_MAX / 4,
+	.segment_bytes = SEGMENT_BYTES,
 };
 
 static void upkeep_begin(struct run *r, uint32_t i)
@@ -253,6 +254,7 @@ static void phase_start(struct run *r)
 	char err[512] = "";
 	const struct asker_config cfg = {.dir = r->o->dir,
 		.memory = MEMORY,
+		.journal_bytes = POWER_CUT_JOURNAL_BYTES,
 		.max_logs = LOGS_MAX,
 		.durability = r->o->durability};
 	if (!asker_start(&r->a, &cfg, err, sizeof(err)))
