@@ -42,7 +42,8 @@ def fill(b):
     for batch in (16384, 1 << 20):
         sent = kcat.Deliveries(b.address, acks="all", linger_ms=5, batch_size=batch, compression_type="none")
         for i in range(RECORDS // 2):
-            sent.send("alpha", b"%08d" % i * 10, partition=i % 2)
+            large = batch > 16384 and i < 8  # goes straight to its segment
+            sent.send("alpha", b"%08d" % i * (75000 if large else 10), partition=i % 2)
             if i % 1000 == 0:
                 sent.producer.poll(0)
         assert sent.producer.flush(30) == 0
