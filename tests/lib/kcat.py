@@ -157,7 +157,7 @@ class Deliveries:
         assert not self.twice, f"one offset was given twice: {self.twice[:3]}"
 
 
-def read_all(address, topic, partitions, limit_s=120, **config):
+def read_all(address, topic, partitions, limit_s=300, **config):
     """Every record of the topic up to its end, by assignment, through librdkafka. partitions: how many, or which."""
     which = range(partitions) if isinstance(partitions, int) else partitions
     c = Consumer({"bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False,

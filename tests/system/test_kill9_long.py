@@ -21,7 +21,7 @@ import checks  # noqa: E402
 import kcat  # noqa: E402
 import wire  # noqa: E402
 
-ROUNDS = 10
+ROUNDS = 6  # more by --rounds
 KEYS = 40
 VALUE_MAX = 3000
 OPEN_MAX = 1500  # sent and not yet reported
@@ -293,7 +293,7 @@ def check_all(t, load, checker, every):
 
 
 def main(t):
-    rounds = t.rounds or (40 if t.full else ROUNDS)
+    rounds = t.rounds or ROUNDS
     b = broker.Broker(t, sets=SETS).start()
     topics(b)
     with t.check("whether DeleteRecords is there is known"):
