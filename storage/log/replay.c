@@ -655,6 +655,25 @@ int lane_recover(
 
 /* --- a new lane -------------------------------------------------------------------------- */
 
+/* So much of a new journal is written when it is made, the rest behind its first commits. */
+#define LANE_WRITTEN (4u << 20)
+
+/* Writes zeros behind the first page. */
+static int lane_write_zeros(struct io *io, struct io_file *f, uint64_t size)
+{
+	uint8_t *zeros = aligned_alloc(FMT_PAGE, LOG_SCRATCH);
+	if (!zeros)
+		return -ENOMEM;
+	memset(zeros, 0, LOG_SCRATCH);
+	int64_t put = 0;
+	for (uint64_t done = 0; done < size && put >= 0; done += LOG_SCRATCH) {
+		uint64_t n = min_of(size - done, (uint64_t)LOG_SCRATCH);
+		put = io->api->pwrite(io, f, zeros, n, FMT_PAGE + done);
+	}
+	free(zeros);
+	return put < 0 ? (int)put : 0;
+}
+
 /* Makes a file of one page and zeros, which has its name only when it is whole. */
 static int lane_write(
 	const struct store_place *at, const char *name, const uint8_t *page, uint64_t size)
@@ -673,6 +692,8 @@ static int lane_write(
 	rc = put == FMT_PAGE ? 0 : put < 0 ? (int)put : -EIO;
 	if (rc == 0 && size > FMT_PAGE)
 		rc = io->api->truncate(io, f, size);
+	if (rc == 0)
+		rc = lane_write_zeros(io, f, min_of(size - FMT_PAGE, (uint64_t)LANE_WRITTEN));
 	if (rc == 0)
 		rc = io->api->fsync(io, f);
 	io->api->close(io, f);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The journal's room is allocated when it is made, but not written: a write into it would change
- * the filesystem's metadata, and each commit would wait for that. So the first time round zeros go
- * ahead of the groups, a little way, and only once something is committed at all.
+ * The journal's room is allocated when it is made, but only its beginning is written: a write into
+ * the rest would change the filesystem's metadata, and the commit's flush would wait for that. So,
+ * once something is committed at all, the rest is written with zeros in the background, one run at
+ * a time and ahead of the groups. It takes part of a second, once in a journal's life.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "base/check.h"
 #include "storage/worker/engine_int.h"
 
-#define ZERO_AHEAD (16u * 1024u * 1024u)
+#define ZERO_LEAST (64u * 1024u * 1024u) /* a smaller ring has gone round before it matters */
 
 /* [offset, offset + size) of the ring. */
 static bool zero_meets(const struct eng_lane *lane, uint64_t offset, uint64_t size)
@@ -28,14 +29,14 @@ bool zero_is_in_the_way(const struct eng_lane *lane, uint64_t size)
 void zero_run(struct engine *e, struct eng_lane *lane)
 {
 	const struct store_lane *st = lane->st;
-	bool first_round = st->head < st->ring_bytes && st->ring_bytes >= 4 * (uint64_t)ZERO_AHEAD;
+	bool first_round = st->head < st->ring_bytes && st->ring_bytes >= ZERO_LEAST;
 	if (!first_round || st->head == 0 || lane->zeroing || e->stopping ||
 		!eng_lane_ok(e, lane) || !eng_may_start(e, ENG_ZERO))
 		return;
 	/* Nothing that a cycle may be writing now, or may begin to write. */
 	uint64_t least = align_up(st->head, (uint64_t)ZERO_RUN) + 2 * (uint64_t)JRNL_GROUP_MAX;
 	lane->zero_pos = max_of(lane->zero_pos, least);
-	if (lane->zero_pos > st->head + ZERO_AHEAD || lane->zero_pos + ZERO_RUN > st->ring_bytes)
+	if (lane->zero_pos + ZERO_RUN > st->ring_bytes)
 		return;
 	if (!e->zeros)
 		e->zeros = aligned_alloc(FMT_PAGE, ZERO_RUN);
