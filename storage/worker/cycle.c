@@ -92,14 +92,23 @@ static void cycle_untake(struct st_log *l)
 	}
 }
 
+/* From how many bytes on a run is cheaper written once, to its segment. */
+static uint64_t cycle_direct_min(const struct st_log *l)
+{
+	const struct segment *s = log_active(l->log);
+	uint64_t written_to = l->rolls ? l->log->spare_size : s->written_to;
+	uint64_t least =
+		l->lane->reaches && l->direct_to <= written_to ? DIRECT_WRITTEN_MIN : DIRECT_MIN;
+	return min_of(least, max_of(l->lane->st->ring_bytes / 16, 2ull * FMT_PAGE));
+}
+
 /* Large runs go straight to the segment. False: they cannot now, since the log is being filled. */
 static bool cycle_choose_path(struct st_log *l)
 {
 	const struct segment *s = log_active(l->log);
 	uint64_t fill_pos = l->rolls ? 0 : s->fill_pos;
 	l->direct_to = align_down(l->end_pos, (uint64_t)FMT_PAGE);
-	uint64_t least =
-		min_of((uint64_t)DIRECT_MIN, max_of(l->lane->st->ring_bytes / 16, 2ull * FMT_PAGE));
+	uint64_t least = cycle_direct_min(l);
 	l->direct = l->end_pos - l->begin_pos >= least && l->direct_to > fill_pos;
 	return !l->direct || !fill_is_busy(l);
 }
@@ -208,6 +217,7 @@ static void cycle_fail(struct engine *e, struct st_log *l, int64_t rc, const cha
 {
 	if (is_no_space(rc) || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) {
 		l->commit_err = ST_E_NOSPACE; /* nothing has been written yet */
+		eng_lane_no_space(e, l->lane);
 		return;
 	}
 	l->commit_err = ST_E_IO;
@@ -291,6 +301,8 @@ static void cycle_build_group(struct engine *e, struct eng_lane *lane)
 			continue;
 		cycle_place(e, l);
 		group_add_commit(lane, l);
+		l->flushes = l->direct &&
+			     !(lane->reaches && l->direct_to <= log_active(l->log)->written_to);
 		l->feed_block = log_active(l->log)->pend;
 		l->feed_block_pos = log_active(l->log)->pend_pos;
 		l->feed_pos = log_active(l->log)->fill_pos;
@@ -346,6 +358,7 @@ static void cycle_feed_flush(struct engine *e, struct eng_lane *lane, struct st_
 {
 	struct eng_op *op = eng_op_get(e, lane, ENG_COMMIT);
 	op->log = l;
+	op->io.reaches = !l && lane->reaches;
 	lane->cycle_ops++;
 	eng_op_start(e, op, IO_FDATASYNC, l ? log_active(l->log)->file : lane->journal, NULL, 0, 0);
 }
@@ -366,7 +379,7 @@ static bool cycle_feed_log(struct engine *e, struct eng_lane *lane, struct st_lo
 	case ENG_WRITE:
 		return cycle_feed_run(e, l);
 	case ENG_FLUSH:
-		if (l->direct)
+		if (l->flushes)
 			cycle_feed_flush(e, lane, l);
 		return false;
 	case ENG_IDLE:
@@ -423,6 +436,7 @@ void cycle_op_done(struct engine *e, struct eng_op *op)
 static void cycle_settle_direct(struct st_log *l)
 {
 	struct segment *s = log_active(l->log);
+	l->log->hot = true;
 	for (; s->pend_pos + LBLOCK_SIZE <= l->direct_to && l->direct_to < s->end_pos;
 		s->pend_pos += LBLOCK_SIZE)
 		s->pend = s->pend->next;

@@ -96,6 +96,7 @@ static bool lane_init(struct engine *e, struct eng_lane *lane, uint16_t dir, uin
 	char name[FMT_NAME_SIZE], path[IO_PATH_MAX];
 	fmt_jrnl_name(name, e->cfg.worker);
 	snprintf(path, sizeof(path), "%s/%s", store_dir_path(e->store, dir), name);
+	lane->reaches = e->io->api->flush_reaches(e->io, store_dir_path(e->store, dir));
 	int rc = e->io->api->open(e->io, path, IO_DIRECT, &lane->journal);
 	if (rc < 0)
 		eng_lane_failed(e, lane, rc, "opening the journal");
@@ -334,12 +335,19 @@ void eng_lane_failed(struct engine *e, struct eng_lane *lane, int64_t rc, const 
 	store_set_offline(e->store, lane->dir);
 }
 
+void eng_lane_no_space(struct engine *e, struct eng_lane *lane)
+{
+	list_for_each (it, &lane->logs)
+		spare_drop(&e->env, list_entry(it, struct st_log, node)->log);
+}
+
 static void engine_count(struct engine *e)
 {
 	metric_add(&e->m->flushes_total, e->env.flushes);
 	metric_add(&e->m->io_errors_total, e->env.io_errors);
 	metric_add(&e->m->corrupt_blocks_total, e->env.corrupt_blocks);
-	e->env.flushes = e->env.io_errors = e->env.corrupt_blocks = 0;
+	metric_add(&e->m->recycled_total, e->env.recycled);
+	e->env.flushes = e->env.io_errors = e->env.corrupt_blocks = e->env.recycled = 0;
 	metric_set(&e->m->logs_open, e->open_count);
 	uint64_t offline = 0, used = 0, ring = 0;
 	for (uint16_t i = 0; i < e->lane_count; i++) {

@@ -35,6 +35,7 @@
 /* From here on an append goes straight to its segment; less when the journal is small. Below,
  * writing the bytes twice costs less than a flush of one more file. */
 #define DIRECT_MIN (256u * 1024u)
+#define DIRECT_WRITTEN_MIN (32u * 1024u) /* when the journal's flush reaches the segment, too */
 #define DIRECT_MAX (64u * 1024u * 1024u) /* so much of a log goes into one cycle */
 #define DROP_RETRY_MS 20    /* a segment that cannot be removed yet is looked at again */
 #define CKPT_EVERY_MS 60000 /* with anything in the journal */
@@ -77,6 +78,7 @@ struct st_log {
 	struct lblock *begin_block; /* holds begin_pos */
 	bool rolls;		    /* the active segment begins with this commit */
 	bool direct;		    /* whole pages go straight to the segment */
+	bool flushes; /* which wants a flush of its own: the journal's does not reach it */
 	uint64_t direct_to;
 	struct lblock *feed_block; /* what has been submitted of them */
 	uint64_t feed_pos;
@@ -166,6 +168,7 @@ struct eng_lane {
 	bool group_fed;
 	uint32_t cycle_ops;
 	struct io_file *journal;
+	bool reaches;	    /* io_api.flush_reaches */
 	uint8_t *group_buf; /* JRNL_GROUP_MAX bytes */
 	struct jrnl_builder group;
 	uint32_t group_size; /* on disk; 0: the cycle has none */
@@ -268,6 +271,8 @@ bool eng_log_ok(const struct engine *e, const struct st_log *l);
 bool eng_lane_ok(const struct engine *e, const struct eng_lane *lane);
 /* The lane's directory is offline from now on. */
 void eng_lane_failed(struct engine *e, struct eng_lane *lane, int64_t rc, const char *what);
+/* The disk is full: what is only kept to be faster goes. */
+void eng_lane_no_space(struct engine *e, struct eng_lane *lane);
 /* Makes the engine's side of a log. NULL when memory is short. */
 struct st_log *eng_log_new(struct engine *e, struct eng_lane *lane, struct log *log);
 void eng_log_free(struct engine *e, struct st_log *l);

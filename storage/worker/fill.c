@@ -179,6 +179,7 @@ static void fill_failed(struct engine *e, struct st_log *l, int64_t rc)
 	l->fill_index = l->fill_seals = false;
 	if (is_no_space(rc) || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) {
 		l->fill_retry_ms = e->now_ms + NOSPACE_RETRY_MS;
+		eng_lane_no_space(e, l->lane);
 		if (!list_linked(&l->fill_node))
 			list_push_back(&l->lane->fill, &l->fill_node);
 		return;

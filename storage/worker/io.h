@@ -2,6 +2,7 @@
 #ifndef MR_STORAGE_WORKER_IO_H
 #define MR_STORAGE_WORKER_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,7 @@ struct io_op {
 	void *buf; /* borrowed until reaped; the bytes under a write in flight do not change */
 	uint64_t off;
 	uint64_t len;
+	bool reaches; /* a flush: see io_api.flush_reaches */
 	int64_t result;
 	void *user; /* the submitter's */
 };
@@ -95,6 +97,13 @@ struct io_api {
 	int (*rename)(struct io *io, const char *from, const char *to);
 	int (*unlink)(struct io *io, const char *path);
 	int (*fsync_dir)(struct io *io, const char *path);
+	/*
+	 * Whether a flush below this directory that is marked `reaches` flushes the device, and
+	 * with it more than its own file: every write to any file there that had completed before
+	 * the flush was submitted, into room that had been written, and flushed, before. (Nothing
+	 * but the device's cache is between such a write and stable storage.)
+	 */
+	bool (*flush_reaches)(struct io *io, const char *path);
 	/* Calls each(arg, name) for every entry but . and .., in any order. The callback must not
 	 * use io. */
 	int (*list)(struct io *io, const char *path, void (*each)(void *arg, const char *name),

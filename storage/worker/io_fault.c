@@ -142,6 +142,12 @@ static int fault_fsync_dir(struct io *io, const char *path)
 	return rc < 0 ? rc : f->under->api->fsync_dir(f->under, path);
 }
 
+static bool fault_flush_reaches(struct io *io, const char *path)
+{
+	struct io_fault *f = fault_of(io);
+	return f->under->api->flush_reaches(f->under, path);
+}
+
 static int fault_list(
 	struct io *io, const char *path, void (*each)(void *arg, const char *name), void *arg)
 {
@@ -167,6 +173,7 @@ void io_fault_init(struct io_fault *f, struct io *under)
 		.unlink = fault_unlink,
 		.fsync_dir = fault_fsync_dir,
 		.list = fault_list,
+		.flush_reaches = fault_flush_reaches,
 	};
 	*f = (struct io_fault){.io = {.api = &api}, .under = under, .op = FAULT_ANY};
 	list_init(&f->done);

@@ -9,7 +9,9 @@
  * not flushed: writes, and changes of size.
  * 2. fdatasync and fsync move to `dur` all changes of the file that had completed when the flush
  * was submitted, if and only if the flush returns 0. A change that completed while the flush was
- * under way stays volatile. A file's flush says nothing about its name.
+ * under way stays volatile. A file's flush says nothing about its name, and nothing about other
+ * files: but one that is marked to reach further does the same for writes to them, as far as they
+ * lie in room whose bytes have been written and are in `dur`.
  * 3. At a crash, of the changes that are not flushed: changes of size are kept up to a point chosen
  * at random and lost after it. Each write is kept, lost, or torn: sector by sector of 512 bytes,
  * each one old or new, whatever happened to earlier or later writes. Writes in flight count as
@@ -155,6 +157,14 @@ static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op)
 	return (int64_t)len;
 }
 
+/* 2. of the other files below the same directory in the root */
+static void do_reach(struct sim_disk *d, const struct node *n, uint64_t mark)
+{
+	for (struct node *other = d->nodes; other; other = other->next)
+		if (other != n && !other->is_dir && other->top == n->top)
+			sd_file_reach(d, other, mark);
+}
+
 static int64_t do_flush(struct sim_disk *d, struct node *n, uint64_t mark, bool planted_fault)
 {
 	if (n->flush_failed)
@@ -212,8 +222,12 @@ static int64_t perform(struct sim_disk *d, const struct flight *f)
 		return do_write(d, f->node, op);
 	case IO_FDATASYNC:
 	case IO_FSYNC:
-		return f->node->is_dir ? do_flush_dir(d, f->node, f->mark, false)
-				       : do_flush(d, f->node, f->mark, false);
+		if (f->node->is_dir)
+			return do_flush_dir(d, f->node, f->mark, false);
+		int64_t rc = do_flush(d, f->node, f->mark, false);
+		if (rc == 0 && op->reaches)
+			do_reach(d, f->node, f->mark);
+		return rc;
 	case IO_FALLOCATE:
 		return do_grow(d, f->node, op->off + op->len);
 	}
@@ -561,6 +575,11 @@ void sim_disk_restart(struct sim_disk *d)
 /* --- the rest
  * ----------------------------------------------------------------------------------------- */
 
+static bool disk_flush_reaches(struct io *io, const char *path)
+{
+	return true;
+}
+
 struct sim_disk *sd_disk_new(uint64_t seed, struct sim_disk *like)
 {
 	static const struct io_api api = {
@@ -579,6 +598,7 @@ struct sim_disk *sd_disk_new(uint64_t seed, struct sim_disk *like)
 		.unlink = disk_unlink,
 		.fsync_dir = disk_fsync_dir,
 		.list = disk_list,
+		.flush_reaches = disk_flush_reaches,
 	};
 	struct sim_disk *d = calloc(1, sizeof(*d));
 	CHECK(d);

@@ -158,6 +158,9 @@ void sd_file_note_write(
 	struct sim_disk *d, struct node *n, const void *p, uint64_t len, uint64_t off);
 /* Makes all changes up to mark durable. */
 void sd_file_flush(struct sim_disk *d, struct node *n, uint64_t mark);
+/* Of the changes up to mark makes those durable that are writes into room that was written durably.
+ */
+void sd_file_reach(struct sim_disk *d, struct node *n, uint64_t mark);
 /* Some of the changes survive, the rest is lost (3.). */
 void sd_file_settle(struct sim_disk *d, struct node *n);
 

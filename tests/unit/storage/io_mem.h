@@ -54,6 +54,7 @@ struct io_mem {
 	uint64_t preads;
 	uint64_t pread_bytes;
 	uint64_t flushes;
+	bool reaches; /* what flush_reaches says; nothing is done about it: not with cuts */
 };
 
 static inline struct io_mem *mem_of(struct io *io)
@@ -314,6 +315,11 @@ static inline int mem_list(
 	return 0;
 }
 
+static inline bool mem_flush_reaches(struct io *io, const char *path)
+{
+	return mem_of(io)->reaches && path;
+}
+
 static inline void mem_submit(struct io *io, struct io_op *op)
 {
 	if (op->kind == IO_READ || op->kind == IO_WRITE) {
@@ -446,6 +452,7 @@ static inline struct io *io_mem_init(struct io_mem *m)
 		.unlink = mem_unlink,
 		.fsync_dir = mem_fsync_dir,
 		.list = mem_list,
+		.flush_reaches = mem_flush_reaches,
 	};
 	memset(m, 0, sizeof(*m));
 	m->io.api = &api;
