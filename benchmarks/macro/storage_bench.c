@@ -28,9 +28,8 @@
 #define RAW_FLUSH_EVERY (64u * MIB)
 #define SMALL_UNIT 1024u
 #define SMALL_LOGS 1000u
-#define SMALL_WARM                                                                                 \
-	80u /* batches of each log before the count begins: each has its segment then              \
-	     */
+/* Batches of each log before the count begins: each has its segment by then. */
+#define SMALL_WARM 80u
 #define SMALL_RAW_BYTES (256u << 10) /* of each of its files */
 #define ROUNDS_MAX 32u
 
