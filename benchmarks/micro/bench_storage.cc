@@ -120,8 +120,7 @@ uint32_t null_reap(struct io *io, struct list *done)
 
 const struct io_api null_api = {null_submit, null_reap, null_open, null_close, null_size,
 	null_truncate, null_pread, null_pwrite, null_fsync, null_path, null_path, null_rename,
-	null_path, null_path, null_reaches,
-	null_list};
+	null_path, null_path, null_reaches, null_list};
 
 // One batch with one record, so that its whole size is about 100 bytes.
 uint32_t small_batch(uint8_t *out, uint32_t room)

@@ -92,14 +92,14 @@ static void cycle_untake(struct st_log *l)
 	}
 }
 
-/* From how many bytes on a run is cheaper written once, to its segment. */
+/* From how many bytes on a run is cheaper written once; at most a part of a small journal. */
 static uint64_t cycle_direct_min(const struct st_log *l)
 {
 	const struct segment *s = log_active(l->log);
 	uint64_t written_to = l->rolls ? l->log->spare_size : s->written_to;
-	uint64_t least =
-		l->lane->reaches && l->direct_to <= written_to ? DIRECT_WRITTEN_MIN : DIRECT_MIN;
-	return min_of(least, max_of(l->lane->st->ring_bytes / 16, 2ull * FMT_PAGE));
+	bool reached = l->lane->reaches && l->direct_to <= written_to;
+	return min_of(cost_direct_min(&l->lane->cost, reached),
+		max_of(l->lane->st->ring_bytes / 16, 2ull * FMT_PAGE));
 }
 
 /* Large runs go straight to the segment. False: they cannot now, since the log is being filled. */
@@ -109,7 +109,10 @@ static bool cycle_choose_path(struct st_log *l)
 	uint64_t fill_pos = l->rolls ? 0 : s->fill_pos;
 	l->direct_to = align_down(l->end_pos, (uint64_t)FMT_PAGE);
 	uint64_t least = cycle_direct_min(l);
-	l->direct = l->end_pos - l->begin_pos >= least && l->direct_to > fill_pos;
+	uint64_t size = l->end_pos - l->begin_pos;
+	l->direct = size >= least && l->direct_to > fill_pos;
+	if (!l->direct && size >= COST_WRITTEN_LEAST)
+		cost_note_not_tried(&l->lane->cost);
 	return !l->direct || !fill_is_busy(l);
 }
 
@@ -413,6 +416,19 @@ static bool cycle_feed(struct engine *e, struct eng_lane *lane)
 	return true;
 }
 
+/* What the journal and the segments cost on this device. */
+static void cycle_measure(struct path_cost *c, const struct io_op *io, bool journal)
+{
+	if (io->result < 0 || io->took_ns == 0)
+		return;
+	if (io->kind == IO_WRITE && journal)
+		cost_note_write(c, io->len, io->took_ns);
+	else if (io->kind == IO_FDATASYNC && journal)
+		cost_note_journal_flush(c, io->took_ns);
+	else if (io->kind == IO_FDATASYNC)
+		cost_note_segment_flush(c, io->took_ns);
+}
+
 void cycle_op_done(struct engine *e, struct eng_op *op)
 {
 	struct eng_lane *lane = op->lane;
@@ -421,6 +437,7 @@ void cycle_op_done(struct engine *e, struct eng_op *op)
 	CHECK(lane->cycle_ops > 0);
 	lane->cycle_ops--;
 	eng_op_put(e, op);
+	cycle_measure(&lane->cost, &io, !l);
 	if (io.kind == IO_FALLOCATE)
 		cycle_grown(e, l, &io);
 	else if (io.result < 0)

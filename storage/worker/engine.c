@@ -231,6 +231,7 @@ static void eng_op_submit(struct engine *e, struct eng_op *op)
 {
 	op->io.user = op;
 	op->io.result = 0;
+	op->io.took_ns = 0;
 	list_init(&op->io.node);
 	e->ops_out++;
 	e->io->api->submit(e->io, &op->io);

@@ -7,6 +7,7 @@
 #include "storage/format/jrnl.h"
 #include "storage/log/compact.h"
 #include "storage/log/log.h"
+#include "storage/worker/cost.h"
 #include "storage/worker/engine.h"
 
 /*
@@ -32,10 +33,6 @@
 #define ENGINE_WRITE_MAX (1024u * 1024u) /* bytes in one operation */
 
 #define FILL_RUN (64u * 1024u) /* so much is pending in a log before it is filled unasked */
-/* From here on an append goes straight to its segment; less when the journal is small. Below,
- * writing the bytes twice costs less than a flush of one more file. */
-#define DIRECT_MIN (256u * 1024u)
-#define DIRECT_WRITTEN_MIN (32u * 1024u) /* when the journal's flush reaches the segment, too */
 #define DIRECT_MAX (64u * 1024u * 1024u) /* so much of a log goes into one cycle */
 #define DROP_RETRY_MS 20    /* a segment that cannot be removed yet is looked at again */
 #define CKPT_EVERY_MS 60000 /* with anything in the journal */
@@ -168,7 +165,8 @@ struct eng_lane {
 	bool group_fed;
 	uint32_t cycle_ops;
 	struct io_file *journal;
-	bool reaches;	    /* io_api.flush_reaches */
+	bool reaches; /* io_api.flush_reaches */
+	struct path_cost cost;
 	uint8_t *group_buf; /* JRNL_GROUP_MAX bytes */
 	struct jrnl_builder group;
 	uint32_t group_size; /* on disk; 0: the cycle has none */

@@ -57,7 +57,8 @@ struct io_op {
 	uint64_t len;
 	bool reaches; /* a flush: see io_api.flush_reaches */
 	int64_t result;
-	void *user; /* the submitter's */
+	uint64_t took_ns; /* from submit to its end; 0: the backend has no clock */
+	void *user;	  /* the submitter's */
 };
 
 enum {

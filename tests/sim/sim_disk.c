@@ -127,6 +127,7 @@ static void disk_submit(struct io *io, struct io_op *op)
 	if (prng_below(&d->rng, 50) == 0)
 		t *= 20;
 	d->flights = sd_grow(d->flights, d->flight_count, &d->flight_capacity, sizeof(*d->flights));
+	op->took_ns = t * 1000;
 	uint64_t seq = ++d->next_seq;
 	d->flights[d->flight_count++] = (struct flight){.op = op,
 		.node = n,
