@@ -330,7 +330,7 @@ static void cycle_feed_group(struct engine *e, struct eng_lane *lane)
 	eng_op_start(e, op, IO_WRITE, lane->journal, lane->group_buf, off, lane->group_size);
 }
 
-/* Submits the next run of adjacent whole pages of l's direct commit. False: there are none left. */
+/* Submits the next run of whole pages of l's direct commit. False: there are none left. */
 static bool cycle_feed_run(struct engine *e, struct st_log *l)
 {
 	struct segment *s = log_active(l->log);
@@ -338,22 +338,21 @@ static bool cycle_feed_run(struct engine *e, struct st_log *l)
 		return false;
 	struct eng_op *op = eng_op_get(e, l->lane, ENG_COMMIT);
 	uint64_t from = l->feed_pos;
-	uint8_t *buf = l->feed_block->data + (from - l->feed_block_pos);
-	for (;;) {
-		l->feed_pos = min_of(l->feed_block_pos + LBLOCK_SIZE, l->direct_to);
-		if (l->feed_pos == l->direct_to)
+	while (l->feed_pos < l->direct_to && l->feed_pos - from < ENGINE_WRITE_MAX) {
+		uint64_t to = min_of(l->feed_block_pos + LBLOCK_SIZE, l->direct_to);
+		uint8_t *p = l->feed_block->data + (l->feed_pos - l->feed_block_pos);
+		if (!eng_op_add(op, p, to - l->feed_pos))
 			break;
-		struct lblock *next = l->feed_block->next;
-		bool adjacent = next->data == l->feed_block->data + LBLOCK_SIZE;
-		l->feed_block = next;
+		l->feed_pos = to;
+		if (to == l->direct_to)
+			break;
+		l->feed_block = l->feed_block->next;
 		l->feed_block_pos += LBLOCK_SIZE;
-		if (!adjacent || l->feed_pos - from >= ENGINE_WRITE_MAX)
-			break;
 	}
 	op->log = l;
 	l->lane->cycle_ops++;
 	s->file_dirty = true;
-	eng_op_start(e, op, IO_WRITE, s->file, buf, from, l->feed_pos - from);
+	eng_op_start_run(e, op, IO_WRITE, s->file, from);
 	return true;
 }
 

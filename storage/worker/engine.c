@@ -209,8 +209,17 @@ struct eng_op *eng_op_get(struct engine *e, struct eng_lane *lane, enum eng_use 
 	struct list *n = list_pop_front(&e->free_ops);
 	CHECK(n);
 	struct eng_op *op = list_entry(n, struct eng_op, node);
-	*op = (struct eng_op){.use = use, .lane = lane};
+	op->io = (struct io_op){0};
 	list_init(&op->node);
+	op->use = use;
+	op->lane = lane;
+	op->log = NULL;
+	op->segment = NULL;
+	op->read = NULL;
+	op->page = NULL;
+	op->closes = false;
+	op->retries = 0;
+	op->piece_count = 0;
 	e->used[use]++;
 	return op;
 }
@@ -237,6 +246,14 @@ static void eng_op_submit(struct engine *e, struct eng_op *op)
 	e->io->api->submit(e->io, &op->io);
 }
 
+static void eng_op_count(struct engine *e, const struct eng_op *op)
+{
+	if (op->io.kind == IO_WRITE)
+		metric_add(&e->m->written_bytes_total, op->io.len);
+	if (op->io.kind == IO_FDATASYNC || op->io.kind == IO_FSYNC)
+		metric_add(&e->m->flushes_total, 1);
+}
+
 void eng_op_start(struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f,
 	void *buf, uint64_t off, uint64_t len)
 {
@@ -245,11 +262,55 @@ void eng_op_start(struct engine *e, struct eng_op *op, enum io_kind kind, struct
 	op->io.buf = buf;
 	op->io.off = off;
 	op->io.len = len;
-	if (kind == IO_WRITE)
-		metric_add(&e->m->written_bytes_total, len);
-	if (kind == IO_FDATASYNC || kind == IO_FSYNC)
-		metric_add(&e->m->flushes_total, 1);
+	eng_op_count(e, op);
 	eng_op_submit(e, op);
+}
+
+bool eng_op_add(struct eng_op *op, void *p, uint64_t len)
+{
+	struct iovec *last = op->pieces + op->piece_count - 1;
+	if (op->piece_count > 0 && (uint8_t *)last->iov_base + last->iov_len == p) {
+		last->iov_len += len;
+		return true;
+	}
+	if (op->piece_count == IO_VEC_MAX)
+		return false;
+	op->pieces[op->piece_count++] = (struct iovec){.iov_base = p, .iov_len = len};
+	return true;
+}
+
+void eng_op_start_run(
+	struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f, uint64_t off)
+{
+	op->io.kind = kind;
+	op->io.file = f;
+	op->io.buf = op->pieces[0].iov_base;
+	op->io.vec = op->pieces;
+	op->io.vec_count = op->piece_count > 1 ? op->piece_count : 0;
+	op->io.off = off;
+	op->io.len = 0;
+	for (uint32_t i = 0; i < op->piece_count; i++)
+		op->io.len += op->pieces[i].iov_len;
+	eng_op_count(e, op);
+	eng_op_submit(e, op);
+}
+
+/* The first n bytes have been moved. */
+static void eng_op_advance(struct eng_op *op, uint64_t n)
+{
+	struct io_op *io = &op->io;
+	io->off += n;
+	io->len -= n;
+	if (io->vec_count == 0) {
+		io->buf = (uint8_t *)io->buf + n;
+		return;
+	}
+	struct iovec *v = op->pieces + (io->vec - op->pieces);
+	for (; n >= v->iov_len && n > 0; io->vec_count--)
+		n -= v++->iov_len;
+	v->iov_base = (uint8_t *)v->iov_base + n;
+	v->iov_len -= n;
+	io->vec = v;
 }
 
 /*
@@ -269,9 +330,7 @@ static bool eng_op_goes_on(struct engine *e, struct eng_op *op)
 		uint64_t n = align_down((uint64_t)io->result, (uint64_t)IO_SECTOR);
 		if (n == 0 && op->retries++ >= ENGINE_OP_RETRIES)
 			return false;
-		io->buf = (uint8_t *)io->buf + n;
-		io->off += n;
-		io->len -= n;
+		eng_op_advance(op, n);
 	} else {
 		return false;
 	}

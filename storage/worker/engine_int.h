@@ -116,8 +116,10 @@ struct eng_op {
 	struct st_log *log;	 /* of a commit or a fill; NULL: the journal */
 	struct segment *segment; /* of a checkpoint's flush that ends a sealed segment's work */
 	struct eng_read *read;
-	uint8_t *page; /* staging page to give back */
-	bool closes;   /* io.file is closed when it is done */
+	uint8_t *page;			 /* staging page to give back */
+	struct iovec pieces[IO_VEC_MAX]; /* of a run that is not adjacent in memory */
+	uint32_t piece_count;
+	bool closes; /* io.file is closed when it is done */
 	uint32_t retries;
 };
 
@@ -262,6 +264,12 @@ struct eng_op *eng_op_get(struct engine *e, struct eng_lane *lane, enum eng_use 
 void eng_op_put(struct engine *e, struct eng_op *op);
 void eng_op_start(struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f,
 	void *buf, uint64_t off, uint64_t len);
+/* Adds to the run that the operation will move, all of it but its beginning and its end in whole
+ * pages. False: it has no room for one more piece. */
+bool eng_op_add(struct eng_op *op, void *p, uint64_t len);
+/* Starts it, at off of the file. */
+void eng_op_start_run(
+	struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f, uint64_t off);
 /* Puts a log that is in no cycle on the list for what is next in its queue. */
 void eng_log_queue(struct st_log *l);
 /* True when requests of the log can go on: its directory and itself are not offline. */

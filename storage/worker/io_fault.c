@@ -36,11 +36,13 @@ static void fault_submit(struct io *io, struct io_op *op)
 	struct io_fault *f = fault_of(io);
 	int rc = fault_hit(f, kinds[op->kind]);
 	if (rc > 0 && (uint64_t)rc < op->len) { /* does a part of it */
-		int64_t n = op->kind == IO_READ ? f->under->api->pread(f->under, op->file, op->buf,
-							  (uint64_t)rc, op->off)
-						: f->under->api->pwrite(f->under, op->file, op->buf,
-							  (uint64_t)rc, op->off);
-		op->result = n;
+		const struct io_api *api = f->under->api;
+		uint64_t n = (uint64_t)rc;
+		if (op->vec_count > 0)
+			n = min_of(n, (uint64_t)op->vec->iov_len);
+		op->result = op->kind == IO_READ
+				     ? api->pread(f->under, op->file, op->buf, n, op->off)
+				     : api->pwrite(f->under, op->file, op->buf, n, op->off);
 		list_push_back(&f->done, &op->node);
 	} else if (rc < 0) {
 		op->result = rc;

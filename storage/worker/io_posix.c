@@ -196,12 +196,23 @@ static void posix_submit(struct io *io, struct io_op *op)
 	list_push_back(&p->queue, &op->node);
 }
 
+static int64_t posix_rc(ssize_t rc)
+{
+	return rc < 0 ? -errno : rc;
+}
+
 static int64_t posix_do(struct io *io, const struct io_op *op)
 {
 	switch (op->kind) {
 	case IO_READ:
+		if (op->vec_count > 0)
+			return posix_rc(
+				preadv(op->file->fd, op->vec, (int)op->vec_count, (off_t)op->off));
 		return io_posix_pread(io, op->file, op->buf, op->len, op->off);
 	case IO_WRITE:
+		if (op->vec_count > 0)
+			return posix_rc(
+				pwritev(op->file->fd, op->vec, (int)op->vec_count, (off_t)op->off));
 		return io_posix_pwrite(io, op->file, op->buf, op->len, op->off);
 	case IO_FDATASYNC:
 		return fdatasync(op->file->fd) < 0 ? -errno : 0;

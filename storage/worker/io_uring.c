@@ -261,17 +261,21 @@ static void ring_submit(struct io *io, struct io_op *op)
 	struct io_uring_sqe *sqe = ring_sqe(r);
 	int fd = op->file->fd;
 	op->took_ns = clock_mono_ns(); /* the beginning, until it is reaped */
-	int region = op->buf ? ring_region(r, op->buf, op->len) : -1;
+	int region = op->buf && op->vec_count == 0 ? ring_region(r, op->buf, op->len) : -1;
 	switch (op->kind) {
 	case IO_READ:
-		if (region >= 0)
+		if (op->vec_count > 0)
+			io_uring_prep_readv(sqe, fd, op->vec, op->vec_count, op->off);
+		else if (region >= 0)
 			io_uring_prep_read_fixed(
 				sqe, fd, op->buf, (unsigned)op->len, op->off, region);
 		else
 			io_uring_prep_read(sqe, fd, op->buf, (unsigned)op->len, op->off);
 		break;
 	case IO_WRITE:
-		if (region >= 0)
+		if (op->vec_count > 0)
+			io_uring_prep_writev(sqe, fd, op->vec, op->vec_count, op->off);
+		else if (region >= 0)
 			io_uring_prep_write_fixed(
 				sqe, fd, op->buf, (unsigned)op->len, op->off, region);
 		else

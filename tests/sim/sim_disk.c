@@ -111,6 +111,23 @@ static void changed(struct sim_disk *d)
 /* --- asynchronous operations ---------------------------------------------------------------------
  */
 
+static uint8_t *flight_buf(const struct io_op *op)
+{
+	if (op->vec_count == 0)
+		return op->buf;
+	uint8_t *copy = malloc(op->len);
+	CHECK(copy);
+	if (op->kind == IO_WRITE)
+		io_vec_gather(op->vec, copy, op->len);
+	return copy;
+}
+
+static void flight_end(const struct flight *f)
+{
+	if (f->op->vec_count > 0)
+		free(f->buf);
+}
+
 static void disk_submit(struct io *io, struct io_op *op)
 {
 	struct sim_disk *d = disk_of(io);
@@ -118,7 +135,7 @@ static void disk_submit(struct io *io, struct io_op *op)
 	CHECK(!n->is_dir || op->kind == IO_FSYNC);
 	if (op->kind == IO_READ || op->kind == IO_WRITE) {
 		CHECK(op->off % SECTOR == 0 && op->len % SECTOR == 0 && op->len > 0);
-		CHECK((uintptr_t)op->buf % SECTOR == 0);
+		CHECK((uintptr_t)op->buf % SECTOR == 0 && op->vec_count <= IO_VEC_MAX);
 		CHECK(op->kind == IO_READ || !(op->file->flags & IO_RDONLY));
 	}
 	uint64_t t = 1 + prng_below(&d->rng, d->faults.delay_us + 1);
@@ -130,6 +147,7 @@ static void disk_submit(struct io *io, struct io_op *op)
 	op->took_ns = t * 1000;
 	uint64_t seq = ++d->next_seq;
 	d->flights[d->flight_count++] = (struct flight){.op = op,
+		.buf = flight_buf(op),
 		.node = n,
 		.due_us = d->now_us + t,
 		.seq = seq,
@@ -144,7 +162,7 @@ static int64_t transfer_len(struct sim_disk *d, uint64_t len)
 	return (int64_t)(SECTOR * (1 + prng_below(&d->rng, len / SECTOR - 1)));
 }
 
-static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op)
+static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op, uint8_t *buf)
 {
 	if (strikes(d, d->faults.read_fails)) {
 		d->counts.failed_reads++;
@@ -154,7 +172,7 @@ static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op)
 		return 0;
 	uint64_t len = (uint64_t)transfer_len(d, op->len);
 	len = min_of(len, n->cur.size - op->off);
-	sd_bytes_read(&n->cur, op->off, op->buf, len);
+	sd_bytes_read(&n->cur, op->off, buf, len);
 	return (int64_t)len;
 }
 
@@ -203,13 +221,13 @@ static int64_t do_grow(struct sim_disk *d, struct node *n, uint64_t size)
 	return 0;
 }
 
-static int64_t do_write(struct sim_disk *d, struct node *n, struct io_op *op)
+static int64_t do_write(struct sim_disk *d, struct node *n, struct io_op *op, const uint8_t *buf)
 {
 	int64_t len = transfer_len(d, op->len);
 	bool fails = strikes(d, d->faults.write_fails);
 	d->counts.failed_writes += fails;
 	if (!fails || prng_below(&d->rng, 2))
-		sd_file_write(d, n, op->buf, (uint64_t)len, op->off);
+		sd_file_write(d, n, buf, (uint64_t)len, op->off);
 	return fails ? -EIO : len;
 }
 
@@ -218,9 +236,9 @@ static int64_t perform(struct sim_disk *d, const struct flight *f)
 	struct io_op *op = f->op;
 	switch (op->kind) {
 	case IO_READ:
-		return do_read(d, f->node, op);
+		return do_read(d, f->node, op, f->buf);
 	case IO_WRITE:
-		return do_write(d, f->node, op);
+		return do_write(d, f->node, op, f->buf);
 	case IO_FDATASYNC:
 	case IO_FSYNC:
 		if (f->node->is_dir)
@@ -250,7 +268,7 @@ static bool perform_fault(
 			*out = f->node->is_dir ? do_flush_dir(d, f->node, f->mark, true)
 					       : do_flush(d, f->node, f->mark, true);
 		else if (op->kind == IO_WRITE && prng_below(&d->rng, 2))
-			sd_file_write(d, f->node, op->buf, op->len, op->off);
+			sd_file_write(d, f->node, f->buf, op->len, op->off);
 	} else if (fault == SIM_FAULT_NOSPACE && op->off + op->len > f->node->cur.size &&
 		   (op->kind == IO_WRITE || op->kind == IO_FALLOCATE)) {
 		*out = -ENOSPC;
@@ -298,6 +316,9 @@ static uint32_t disk_reap(struct io *io, struct list *done)
 		d->flights[i] = d->flights[--d->flight_count];
 		if (!fault || !perform_fault(d, &f, fault, &f.op->result))
 			f.op->result = perform(d, &f);
+		if (f.op->kind == IO_READ && f.op->vec_count > 0 && f.op->result > 0)
+			io_vec_scatter(f.op->vec, f.buf, (uint64_t)f.op->result);
+		flight_end(&f);
 		note(d, f.node->id << 3 | f.op->kind, f.op->off ^ (uint64_t)f.op->result << 32);
 		if (f.op->kind != IO_READ)
 			changed(d);
@@ -547,9 +568,10 @@ void sim_disk_cut(struct sim_disk *d, bool power)
 	for (uint32_t i = 0; i < d->flight_count; i++) {
 		const struct flight *f = &d->flights[i];
 		if (power && f->op->kind == IO_WRITE)
-			sd_file_note_write(d, f->node, f->op->buf, f->op->len, f->op->off);
+			sd_file_note_write(d, f->node, f->buf, f->op->len, f->op->off);
 		if (!power && f->op->kind != IO_READ && prng_below(&d->rng, 2))
 			perform(d, f);
+		flight_end(f);
 	}
 	d->flight_count = 0;
 	d->stopped = true;
@@ -635,6 +657,8 @@ void sim_disk_free(struct sim_disk *d)
 		sd_node_free(d, n);
 	}
 	pool_unref(d->pool);
+	for (uint32_t i = 0; i < d->flight_count; i++)
+		flight_end(&d->flights[i]);
 	free(d->flights);
 	free(d);
 }

@@ -88,6 +88,7 @@ struct io_file {
 
 struct flight {
 	struct io_op *op;
+	uint8_t *buf; /* the operation's; a copy of its own when the operation has a vector */
 	struct node *node;
 	uint64_t due_us;
 	uint64_t seq;
