@@ -63,6 +63,7 @@ struct segment {
 				  file; not known after a start */
 	struct list cold_node; /* log_env.cold, for sealed ones that are open */
 	uint32_t reads;	       /* of it in flight: it stays open */
+	bool named;	       /* the file's name is flushed */
 	bool file_dirty;       /* written since the last flush */
 
 	struct fmt_block *blocks; /* NULL: not loaded */
@@ -87,6 +88,7 @@ struct log {
 	bool has_files;		   /* its directory exists */
 	bool names_dirty;	   /* names in its directory, or its own, have not been flushed */
 	bool names_flushing;	   /* and a checkpoint is at it */
+	bool dir_named;		   /* the directory's own name is flushed, and log.meta */
 	struct io_file *meta_file; /* log.meta while it has not been flushed */
 	bool listed;		   /* its sealed segments are in segments[] */
 	bool damaged;		   /* a part of it is known to be corrupt */

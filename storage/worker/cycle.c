@@ -236,6 +236,17 @@ static void cycle_submit_grow(struct engine *e, struct st_log *l, uint64_t size)
 	eng_op_start(e, op, IO_FALLOCATE, s->file, NULL, s->file_size, size - s->file_size);
 }
 
+/* What is committed to a segment has to find it again: its name is flushed along with the commit.
+ * Beside the rest; but not the first time, when the log's directory is new, too. */
+static int cycle_name(struct engine *e, struct st_log *l)
+{
+	char path[IO_PATH_MAX];
+	if (!l->log->dir_named || e->cfg.durability == ST_WRITTEN)
+		return log_flush_names(&e->env, l->log);
+	log_path(&e->env, l->log, path);
+	return e->io->api->open(e->io, path, IO_DIR | IO_RDONLY, &l->names_file);
+}
+
 /* Rolls, and sees to it that the segment has a file with room for all whole pages. */
 static void cycle_grow(struct engine *e, struct st_log *l)
 {
@@ -251,8 +262,8 @@ static void cycle_grow(struct engine *e, struct st_log *l)
 	if (l->end_pos < FMT_PAGE)
 		return; /* all of it stays in the journal */
 	rc = segment_open_file(&e->env, l->log, s);
-	if (rc == 0 && l->direct)
-		rc = log_flush_names(&e->env, l->log);
+	if (rc == 0 && l->direct && !s->named)
+		rc = cycle_name(e, l);
 	if (rc < 0)
 		cycle_fail(e, l, rc, "creating a segment");
 	else if (align_up(l->end_pos, (uint64_t)FMT_PAGE) > s->file_size)
@@ -264,7 +275,7 @@ static void cycle_grown(struct engine *e, struct st_log *l, const struct io_op *
 	struct segment *s = log_active(l->log);
 	uint64_t least = align_up(l->end_pos, (uint64_t)FMT_PAGE);
 	if (io->result >= 0) {
-		s->file_size = io->off + io->len;
+		s->file_size = max_of(s->file_size, io->off + io->len);
 		s->file_dirty = true;
 	} else if (is_no_space(io->result) && io->off + io->len > least) {
 		cycle_submit_grow(e, l, least); /* not ahead, then */
@@ -365,6 +376,16 @@ static void cycle_feed_flush(struct engine *e, struct eng_lane *lane, struct st_
 	eng_op_start(e, op, IO_FDATASYNC, l ? log_active(l->log)->file : lane->journal, NULL, 0, 0);
 }
 
+static void cycle_feed_names(struct engine *e, struct st_log *l)
+{
+	struct eng_op *op = eng_op_get(e, l->lane, ENG_COMMIT);
+	op->log = l;
+	op->closes = true;
+	l->lane->cycle_ops++;
+	eng_op_start(e, op, IO_FSYNC, l->names_file, NULL, 0, 0);
+	l->names_file = NULL;
+}
+
 /* --- phases ------------------------------------------------------------------------------ */
 
 /* Submits one operation of the phase for l. False: there is none (any more). */
@@ -381,6 +402,10 @@ static bool cycle_feed_log(struct engine *e, struct eng_lane *lane, struct st_lo
 	case ENG_WRITE:
 		return cycle_feed_run(e, l);
 	case ENG_FLUSH:
+		if (l->names_file) {
+			cycle_feed_names(e, l);
+			return true;
+		}
 		if (l->flushes)
 			cycle_feed_flush(e, lane, l);
 		return false;
@@ -469,7 +494,11 @@ static void cycle_end_log(struct engine *e, struct st_log *l)
 	l->in_cycle = false;
 	if (l->commit_err == ST_OK && !eng_log_ok(e, l))
 		l->commit_err = ST_E_IO;
+	if (l->names_file) /* not used: the cycle has failed */
+		e->io->api->close(e->io, l->names_file);
+	l->names_file = NULL;
 	if (l->commit_err == ST_OK && l->direct) {
+		log_active(l->log)->named = true;
 		cycle_settle_direct(l);
 		ckpt_note_fill(l);
 	} else if (l->commit_err == ST_E_NOSPACE) {
@@ -489,8 +518,10 @@ static void cycle_end_log(struct engine *e, struct st_log *l)
 		eng_answer(e, r, l->commit_err);
 	}
 	eng_log_queue(l);
-	if (l->commit_err == ST_OK)
+	if (l->commit_err == ST_OK) {
 		fill_note(e, l);
+		room_note(e, l);
+	}
 	fill_settle(e, l);
 }
 

@@ -161,6 +161,8 @@ static void lane_destroy(struct engine *e, struct eng_lane *lane)
 		struct st_log *l = list_entry(it, struct st_log, node);
 		l->reads = l->fill_ops = l->flush_ops = 0; /* whoever used it is gone */
 		l->in_cycle = false;
+		if (l->names_file)
+			e->io->api->close(e->io, l->names_file);
 		eng_log_free(e, l);
 	}
 	if (lane->journal)
@@ -199,6 +201,7 @@ bool eng_may_start(const struct engine *e, enum eng_use use)
 		[ENG_FILL] = ENGINE_FILL_OPS,
 		[ENG_CKPT] = ENGINE_CKPT_OPS,
 		[ENG_ZERO] = 1,
+		[ENG_ROOM] = ENGINE_ROOM_OPS,
 		[ENG_READ] = ENGINE_READ_OPS,
 	};
 	return !list_empty((struct list *)&e->free_ops) && e->used[use] < most[use];
@@ -345,6 +348,7 @@ static void engine_reap(struct engine *e)
 		[ENG_FILL] = fill_op_done,
 		[ENG_CKPT] = ckpt_op_done,
 		[ENG_ZERO] = zero_op_done,
+		[ENG_ROOM] = room_op_done,
 		[ENG_READ] = reads_op_done,
 	};
 	struct list done;

@@ -17,6 +17,7 @@
  *   group.c    what a cycle writes into the journal
  *   fill.c     pending bytes go to the segments, and full index pages to their files
  *   ckpt.c     checkpoints: the journal's space becomes free again
+ *   room.c     files grow before their room is used up
  *   zero.c     writes the journal's room in advance, the first time round
  *   reads.c    cold reads
  *   clean.c    compaction
@@ -26,7 +27,8 @@
 #define ENGINE_OPS 512u	      /* asynchronous operations in flight at once */
 #define ENGINE_READ_OPS 128u  /* of these, at most for reads, */
 #define ENGINE_FILL_OPS 128u  /* for filling, */
-#define ENGINE_CKPT_OPS 64u   /* and for checkpoints: commits always find some */
+#define ENGINE_CKPT_OPS 64u   /* for checkpoints, */
+#define ENGINE_ROOM_OPS 16u   /* and for growing: commits always find some */
 #define ENGINE_READS 64u      /* read requests in progress at once */
 #define ENGINE_OP_RETRIES 16u /* of an operation that the kernel wants to be asked for again */
 #define ENGINE_BUCKETS 4096u
@@ -75,6 +77,7 @@ struct st_log {
 	struct lblock *begin_block; /* holds begin_pos */
 	bool rolls;		    /* the active segment begins with this commit */
 	bool direct;		    /* whole pages go straight to the segment */
+	struct io_file *names_file; /* its directory: the segment's name is flushed along */
 	bool flushes; /* which wants a flush of its own: the journal's does not reach it */
 	uint64_t direct_to;
 	struct lblock *feed_block; /* what has been submitted of them */
@@ -90,7 +93,9 @@ struct st_log {
 	struct lblock *fill_block; /* holds fill_fed, when blocks are pending */
 	uint64_t fill_block_pos;
 	uint32_t fill_ops;
-	uint32_t flush_ops;    /* of checkpoints */
+	uint32_t flush_ops;    /* of checkpoints, and growth in the background */
+	bool growing;	       /* the active segment, in the background */
+	int64_t grow_retry_ms; /* not before then */
 	int64_t fill_retry_ms; /* not before then; 0: at once */
 	int64_t fill_failure;  /* of an operation of the job; 0: none */
 	bool fill_index;       /* the operation in flight writes an index page, */
@@ -105,7 +110,7 @@ struct st_log {
 
 struct eng_read;
 
-enum eng_use { ENG_COMMIT, ENG_FILL, ENG_CKPT, ENG_ZERO, ENG_READ };
+enum eng_use { ENG_COMMIT, ENG_FILL, ENG_CKPT, ENG_ZERO, ENG_ROOM, ENG_READ };
 
 /* An asynchronous operation. io.user points to it. */
 struct eng_op {
@@ -319,6 +324,11 @@ static inline bool log_is_busy(const struct st_log *l)
 {
 	return l->fill_ops + l->flush_ops > 0;
 }
+
+/* room.c */
+/* A commit has used some of the active segment's room. */
+void room_note(struct engine *e, struct st_log *l);
+void room_op_done(struct engine *e, struct eng_op *op);
 
 /* ckpt.c */
 void ckpt_run(struct engine *e, struct eng_lane *lane);

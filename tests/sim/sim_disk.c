@@ -22,7 +22,8 @@
  * random, as a journalling filesystem does. A rename is one change. Directories are independent of
  * each other and of the contents of files: a new name may lead to a file whose bytes are lost.
  * 5. After a failed flush, each sector that it should have made durable is on the disk or not; what
- * is not is lost there and then (reads see the old bytes), and no later flush brings it back.
+ * is not is lost there and then (reads see the old bytes), and no later flush brings it back: not
+ * even one that was under way meanwhile, whatever it returns. Asking for one is a violation.
  * 6. When only the process dies, completed changes stay in `cur` and remain volatile; operations in
  *    flight happen or do not.
  * 7. Operations take random times, so that they complete in random order. Writes and reads may be
@@ -111,6 +112,14 @@ static void changed(struct sim_disk *d)
 /* --- asynchronous operations ---------------------------------------------------------------------
  */
 
+/* A flush is asked for. */
+static void note_flush(struct sim_disk *d, const struct node *n)
+{
+	if (n->flush_failed)
+		d->violation = n->is_dir ? "a directory is flushed again after a failed flush"
+					 : "a file is flushed again after a failed flush";
+}
+
 static uint8_t *flight_buf(const struct io_op *op)
 {
 	if (op->vec_count == 0)
@@ -139,8 +148,10 @@ static void disk_submit(struct io *io, struct io_op *op)
 		CHECK(op->kind == IO_READ || !(op->file->flags & IO_RDONLY));
 	}
 	uint64_t t = 1 + prng_below(&d->rng, d->faults.delay_us + 1);
-	if (op->kind == IO_FDATASYNC || op->kind == IO_FSYNC)
+	if (op->kind == IO_FDATASYNC || op->kind == IO_FSYNC) {
+		note_flush(d, n);
 		t *= 4;
+	}
 	if (prng_below(&d->rng, 50) == 0)
 		t *= 20;
 	d->flights = sd_grow(d->flights, d->flight_count, &d->flight_capacity, sizeof(*d->flights));
@@ -186,8 +197,6 @@ static void do_reach(struct sim_disk *d, const struct node *n, uint64_t mark)
 
 static int64_t do_flush(struct sim_disk *d, struct node *n, uint64_t mark, bool planted_fault)
 {
-	if (n->flush_failed)
-		d->violation = "a file is flushed again after a failed flush";
 	if (planted_fault || strikes(d, d->faults.flush_fails)) {
 		n->flush_failed = true;
 		d->counts.failed_flushes++;
@@ -200,11 +209,12 @@ static int64_t do_flush(struct sim_disk *d, struct node *n, uint64_t mark, bool 
 
 static int64_t do_flush_dir(struct sim_disk *d, struct node *n, uint64_t mark, bool planted_fault)
 {
-	if (n->flush_failed)
-		d->violation = "a directory is flushed again after a failed flush";
-	n->flush_failed |= planted_fault;
-	if (planted_fault)
+	if (planted_fault) {
+		n->flush_failed = true;
 		return -EIO;
+	}
+	if (n->flush_failed) /* under way beside the one that failed: nobody may rely on it */
+		return prng_below(&d->rng, 2) ? -EIO : 0;
 	sd_dir_flush(n, mark);
 	return 0;
 }
@@ -451,6 +461,7 @@ static int disk_fsync(struct io *io, struct io_file *f)
 		return -EIO;
 	note(d, f->node->id, 3);
 	int rc = sync_fault(d, f->node, false);
+	note_flush(d, f->node);
 	rc = (int)do_flush(d, f->node, UINT64_MAX, rc < 0);
 	changed(d);
 	return rc;
@@ -540,6 +551,7 @@ static int disk_fsync_dir(struct io *io, const char *path)
 		return d->stopped ? -EIO : -ENOENT;
 	if (!alive(d))
 		return -EIO;
+	note_flush(d, dir);
 	int rc = (int)do_flush_dir(d, dir, UINT64_MAX, sync_fault(d, dir, false) < 0);
 	changed(d);
 	return rc;

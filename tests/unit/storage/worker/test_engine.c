@@ -444,6 +444,22 @@ static void test_engine_failed_write_of_a_group_fails_all_that_are_in_it(void **
 	assert_false(kit_stop(k));
 }
 
+static void test_engine_files_grow_before_a_commit_needs_the_room(void **state)
+{
+	struct fixture *f = *state;
+	struct kit *k = &f->kit;
+	struct kit_log l;
+	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
+	assert_int_equal(kit_append(k, &l, 1, 200000, 1, false), ST_OK);
+	kit_run(k);
+	assert_int_equal(f->fault.seen[FAULT_FALLOCATE], 2); /* for the append, and ahead */
+	assert_int_equal(kit_append(k, &l, 1, 100000, 1, false), ST_OK);
+	assert_int_equal(f->fault.seen[FAULT_FALLOCATE], 2);
+	assert_int_equal(kit_read_all(k, &l, 1), 2);
+	kit_drop(k, &l);
+	assert_true(kit_stop(k));
+}
+
 static void test_engine_full_disk_refuses_and_log_goes_on_later(void **state)
 {
 	struct fixture *f = *state;
@@ -451,8 +467,8 @@ static void test_engine_full_disk_refuses_and_log_goes_on_later(void **state)
 	struct kit_log l;
 	struct st_req r[2];
 	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
+	f->mem.room = 262144 + 8192; /* none for growing ahead */
 	assert_int_equal(kit_append(k, &l, 1, 260000, 1, false), ST_OK);
-	f->mem.room = 8192;
 	struct kit_log before = l;
 	lblock_ref(before.tail);
 	for (int i = 0; i < 2; i++) {
@@ -763,6 +779,7 @@ int main(void)
 		T(test_engine_failed_flush_is_final_whatever_its_reason),
 		T(test_engine_failed_write_fails_all_appends_behind_it),
 		T(test_engine_failed_write_of_a_group_fails_all_that_are_in_it),
+		T(test_engine_files_grow_before_a_commit_needs_the_room),
 		T(test_engine_full_disk_refuses_and_log_goes_on_later),
 		T(test_engine_short_transfers_and_again_are_carried_on),
 		T(test_engine_failed_read_fails_only_its_request),
