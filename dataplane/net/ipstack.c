@@ -36,6 +36,8 @@ void ipstack_config_defaults(struct ipstack_config *cfg)
 		.keepalive_probes = 6,
 		.fin_wait2_ns = 60 * NS_PER_S,
 		.time_wait_ns = 60 * NS_PER_S,
+		.sack = true,
+		.timestamps = true,
 		.challenge_acks_per_s = 100,
 		.icmp_replies_per_s = 100,
 		.resets_per_s = 200};

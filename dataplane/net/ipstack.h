@@ -80,6 +80,10 @@ struct ipstack_config {
 	uint64_t fin_wait2_ns;		/* silence of a peer that has acknowledged our FIN */
 	uint64_t time_wait_ns;
 
+	/* what is offered to peers, and taken from them */
+	bool sack;	 /* RFC 2018 */
+	bool timestamps; /* RFC 7323: PAWS */
+
 	/* rates */
 	uint32_t challenge_acks_per_s; /* RFC 5961 section 7, whole stack */
 	uint32_t icmp_replies_per_s;
@@ -314,6 +318,7 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_drop_flags_total,                                                                    \
 		"TCP segments without ACK where it is needed, or flags that cannot be")            \
 	X(tcp_drop_seq_total, "TCP segments outside the window")                                   \
+	X(tcp_drop_paws_total, "TCP segments with a timestamp that is old or missing (RFC 7323)")  \
 	X(tcp_drop_ack_total, "TCP segments that acknowledge what cannot be (RFC 5961 section 5)") \
 	X(tcp_drop_no_conn_total, "TCP segments of no connection")                                 \
 	X(tcp_drop_no_buffer_total, "TCP payloads not kept because buffers were short")            \

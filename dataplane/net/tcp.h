@@ -49,7 +49,8 @@ static inline uint32_t seq_max(uint32_t a, uint32_t b)
 #define TCP_ACK 0x10
 
 #define TCP_HDR_LEN 20
-#define TCP_SYN_HDR_LEN 28 /* with MSS and window scale */
+#define TCP_TS_LEN 12 /* of the timestamps option, padded */
+#define TCP_SACKS_MAX 4
 #define TCP_MSS_DEFAULT 536
 #define TCP_MSS_MIN 48
 #define TCP_WSCALE_MAX 14
@@ -57,6 +58,13 @@ static inline uint32_t seq_max(uint32_t a, uint32_t b)
 struct tcp_opts {
 	uint16_t mss;  /* 0: not given */
 	int8_t wscale; /* -1: not given; at most 14 */
+	bool sack_ok;  /* SACK permitted */
+	bool ts;       /* the two below were given */
+	uint8_t nsack; /* blocks of sack */
+	uint32_t ts_val, ts_ecr;
+	struct tcp_range {
+		uint32_t from, to; /* to: behind the last octet */
+	} sack[TCP_SACKS_MAX];
 };
 
 /* A received segment; data is borrowed from its frame. */
@@ -66,7 +74,7 @@ struct tcp_seg {
 	uint32_t seq, ack;
 	uint16_t wnd; /* as in the header, not scaled */
 	uint8_t flags;
-	struct tcp_opts opts; /* of SYN segments only */
+	struct tcp_opts opts;
 	const uint8_t *data;
 	uint32_t len;
 	void *rxref;
@@ -78,6 +86,12 @@ static inline uint32_t tcp_seg_len(const struct tcp_seg *seg)
 	return seg->len + !!(seg->flags & TCP_SYN) + !!(seg->flags & TCP_FIN);
 }
 
+/* True when a timestamp is older than another (RFC 7323 section 5.2). */
+static inline bool tcp_ts_older(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+
 /* A segment to be sent that no connection keeps: RST, or an ACK for TIME_WAIT. */
 struct tcp_ctl {
 	uint32_t dst_ip;
@@ -85,6 +99,8 @@ struct tcp_ctl {
 	uint32_t seq, ack;
 	uint16_t wnd;
 	uint8_t flags;
+	bool ts;
+	uint32_t ts_val, ts_ecr;
 };
 
 /* ---- connections ---- */
@@ -152,6 +168,9 @@ struct tcb {
 	bool in_recovery : 1;
 	bool cwnd_limited : 1;
 	bool syn_rexmit : 1;
+	bool ts_ok : 1;	  /* RFC 7323 timestamps in every segment */
+	bool sack_ok : 1; /* RFC 2018 */
+	bool dsack : 1;	  /* the range of RFC 2883 is to be reported */
 	uint32_t fin_seq;
 	uint32_t unacked_bytes; /* received since our last ACK */
 
@@ -168,6 +187,14 @@ struct tcb {
 	uint32_t rq_ready; /* last chunk of those that are in order; TCP_NIL: none */
 	uint32_t rq_chunks;
 	uint32_t dir_head, dir_tail; /* bytes still in their frames; always before rq_head */
+	uint32_t sack_recent[TCP_SACKS_MAX]; /* where out-of-order bytes came last, latest first */
+	uint8_t nsack_recent;
+	struct tcp_range dsack_range;
+
+	/* timestamps */
+	uint32_t ts_recent, ts_offset;
+	uint32_t last_ack_sent;
+	uint64_t ts_recent_ns; /* when ts_recent was taken */
 
 	/* congestion control */
 	uint32_t cwnd, ssthresh, recover, cc_acked;
@@ -196,14 +223,16 @@ struct tcb {
 	uint64_t bytes_in, bytes_out, retransmits;
 };
 
-_Static_assert(sizeof(struct tcb) <= 448, "an idle connection is cheap: seven cache lines");
+_Static_assert(sizeof(struct tcb) <= 512, "an idle connection is cheap: eight cache lines");
 
 struct tcp_tw {
 	struct list node; /* tcp.tw_free, or tcp.tw_list with the first to end first */
 	uint64_t key;
 	uint64_t deadline_ns;
 	uint32_t snd_nxt, rcv_nxt;
+	uint32_t ts_recent, ts_offset;
 	uint16_t wnd;
+	bool ts_ok;
 };
 
 _Static_assert(sizeof(struct tcp_tw) <= 64, "TIME_WAIT is one cache line");
@@ -280,8 +309,10 @@ bool tcp_seg_parse(const uint8_t *p, uint32_t len, uint32_t src_ip, uint32_t dst
 	bool checksum_ok, struct tcp_seg *seg, struct ipstack_metrics *m);
 /* Options in n bytes; returns false when something was malformed (what came before it counts). */
 bool tcp_opts_parse(const uint8_t *p, uint32_t n, struct tcp_opts *o);
-/* Writes MSS and, unless wscale < 0, window scale; returns the length, a multiple of 4. */
-uint32_t tcp_opts_build(uint8_t *p, uint16_t mss, int wscale);
+/* Writes what o has; returns the length, a multiple of 4, at most 40. */
+uint32_t tcp_opts_build(uint8_t *p, const struct tcp_opts *o);
+/* Header and options of a segment that no connection keeps; returns their length. */
+uint32_t tcp_ctl_build(uint8_t *p, const struct tcp_ctl *c);
 /* Writes the 20 fixed bytes with checksum 0; hdr_len includes options. */
 void tcp_hdr_build(uint8_t *p, const struct tcp_ctl *c, uint32_t hdr_len);
 /*
@@ -308,6 +339,11 @@ ipstack_conn_t tcp_handle(const struct tcp *t, const struct tcb *c);
 struct tcb *tcp_by_handle(const struct tcp *t, ipstack_conn_t h);
 /* RFC 6528: a keyed hash of the addresses, and a clock of 4 us. */
 uint32_t tcp_isn(const struct tcp *t, uint64_t now_ns, uint64_t key);
+/* Our timestamp of now: milliseconds from a number that a stranger does not know. */
+static inline uint32_t tcp_ts_now(uint32_t offset, uint64_t now_ns)
+{
+	return offset + (uint32_t)(now_ns / 1000000);
+}
 /* Ends a connection: timers, queues, flow entry go; CLOSED is reported if the application knows it.
  */
 void tcp_kill(struct tcp *t, struct tcb *c, enum ipstack_reason reason);
@@ -317,6 +353,8 @@ void tcp_tcb_free(struct tcp *t, struct tcb *c);
  */
 void tcp_enter_time_wait(struct tcp *t, struct tcb *c, uint64_t now_ns);
 void tcp_tw_remove(struct tcp *t, struct tcp_tw *w);
+/* Tells the peer where a connection in TIME_WAIT ended. */
+void tcp_tw_ack(struct tcp *t, const struct tcp_tw *w, uint64_t now_ns);
 void tcp_tw_expire(struct tcp *t, uint64_t now_ns);
 void tcp_tw_restart(struct tcp *t, struct tcp_tw *w, uint64_t now_ns);
 /* Invariants of one connection (CHECK). */
@@ -351,7 +389,7 @@ void tcp_input_time_wait(
 	struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, struct tcp_tw *w);
 bool tcp_is_listening(const struct tcp *t, uint16_t port);
 /* What a SYN (or SYN-ACK) tells about the peer. */
-void tcp_take_syn(struct tcp *t, struct tcb *c, const struct tcp_seg *seg);
+void tcp_take_syn(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg);
 /* An ACK that shows the peer where we are, within RFC 5961's limits. */
 void tcp_challenge(struct tcp *t, struct tcb *c, uint64_t now_ns);
 /* RFC 9293 section 3.10.7.1: the RST that answers seg, within the rate limit. */
@@ -378,6 +416,8 @@ static inline bool tcp_rxq_readable(const struct tcb *c)
 void tcp_rxq_pop(struct tcp *t, struct tcb *c, struct ipstack_event *ev);
 /* Copies bytes that are still in frames, so that the frames may go. */
 void tcp_rxq_detach(struct tcp *t, struct tcb *c);
+/* The blocks of a SACK option (RFC 2018, 2883), at most max; returns how many. */
+uint32_t tcp_rxq_sacks(const struct tcp *t, struct tcb *c, struct tcp_range *sack, uint32_t max);
 /* Takes back all bytes popped. */
 void tcp_rxq_release(struct tcp *t);
 void tcp_rxq_drop(struct tcp *t, struct tcb *c);

@@ -10,6 +10,7 @@
 
 #define CHALLENGE_GAP_NS (500 * NS_PER_MS) /* per connection */
 #define OOW_ACK_GAP_NS (500 * NS_PER_MS)
+#define PAWS_IDLE_NS (24 * 86400 * NS_PER_S)
 
 /* RFC 5961 section 7: so many per second, a number that a stranger cannot know. */
 static bool challenge_take(struct tcp *t, uint64_t now_ns)
@@ -81,6 +82,11 @@ static bool in_trim(struct tcp *t, struct tcb *c, const struct tcp_seg *seg, str
 		.seq = seg->seq, .data = seg->data, .len = seg->len, .fin = seg->flags & TCP_FIN};
 	if (seq_lt(seg->seq, c->rcv_nxt)) {
 		uint32_t old = c->rcv_nxt - seg->seq;
+		if (seg->len > 0) { /* RFC 2883: what was sent twice */
+			c->dsack = c->sack_ok;
+			c->dsack_range.from = seg->seq;
+			c->dsack_range.to = seq_lt(c->rcv_nxt, end) ? c->rcv_nxt : end;
+		}
 		if (old > max_of(t->cfg->rx_window_bytes, 65535u))
 			return false;
 		if (seq_le(end + x->fin, c->rcv_nxt)) { /* nothing new */
@@ -342,6 +348,32 @@ static bool in_syn_rcvd_ack(
 	return true;
 }
 
+/*
+ * RFC 7323 section 5.3: no segment that is older than what was there already. False: dropped.
+ * TS.Recent of a connection that was idle for 24 days may have wrapped and says nothing.
+ */
+static bool in_timestamp(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg)
+{
+	if (!c->ts_ok)
+		return true;
+	if (!seg->opts.ts) { /* section 3.2: it cannot be one of this connection */
+		metric_add(&t->m->tcp_drop_paws_total, 1);
+		return false;
+	}
+	if (tcp_ts_older(seg->opts.ts_val, c->ts_recent) &&
+		now_ns - c->ts_recent_ns < PAWS_IDLE_NS) {
+		metric_add(&t->m->tcp_drop_paws_total, 1);
+		in_out_of_window(t, c, now_ns, seg);
+		return false;
+	}
+	/* section 4.3: of the segments that the last ACK asked for the first */
+	if (seq_le(seg->seq, c->last_ack_sent)) {
+		c->ts_recent = seg->opts.ts_val;
+		c->ts_recent_ns = now_ns;
+	}
+	return true;
+}
+
 /* RFC 5961 section 4: a SYN in a connection is a stranger's or a restarted peer's; ask. */
 static void in_syn(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg)
 {
@@ -368,6 +400,8 @@ static void in_synchronized(
 		in_syn(t, c, now_ns, seg);
 		return;
 	}
+	if (!in_timestamp(t, c, now_ns, seg))
+		return;
 	if (!in_trim(t, c, seg, &x)) {
 		in_out_of_window(t, c, now_ns, seg);
 		return;

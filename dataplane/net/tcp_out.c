@@ -58,25 +58,44 @@ void tcp_window_update(struct tcp *t, struct tcb *c)
 	}
 }
 
-/* Header of a segment that carries the current acknowledgement and window. */
-static uint32_t out_header(
-	struct tcp *t, struct tcb *c, uint8_t *p, uint32_t seq, uint8_t flags, uint64_t now_ns)
+/* What a SYN offers; a SYN-ACK only what the SYN had, too. */
+static void out_syn_opts(const struct tcp *t, const struct tcb *c, struct tcp_opts *o)
+{
+	bool first = c->state == TCPS_SYN_SENT;
+	o->mss = t->mss;
+	if (first || c->rcv_wscale > 0 || c->snd_wscale > 0)
+		o->wscale = (int8_t)t->wscale;
+	o->sack_ok = first ? t->cfg->sack : c->sack_ok;
+	o->ts = first ? t->cfg->timestamps : c->ts_ok;
+}
+
+/*
+ * Header of a segment that carries the current acknowledgement and window; pure: and nothing else,
+ * so that there is room for SACK blocks.
+ */
+static uint32_t out_header(struct tcp *t, struct tcb *c, uint8_t *p, uint32_t seq, uint8_t flags,
+	bool pure, uint64_t now_ns)
 {
 	struct tcp_ctl h = {
 		.src_port = c->local_port, .dst_port = c->peer_port, .seq = seq, .flags = flags};
 	if (flags & TCP_ACK)
 		h.ack = c->rcv_nxt;
-	uint32_t len = TCP_HDR_LEN;
+	struct tcp_opts o = {.wscale = -1, .ts = c->ts_ok};
 	if (flags & TCP_SYN) { /* RFC 7323 section 2.2: the window of a SYN is never scaled */
 		h.wnd = (uint16_t)min_of(t->cfg->rx_window_bytes, 65535u);
-		bool scale = c->state == TCPS_SYN_SENT || c->rcv_wscale > 0 || c->snd_wscale > 0;
-		len += tcp_opts_build(p + len, t->mss, scale ? t->wscale : -1);
+		out_syn_opts(t, c, &o);
 		if (flags & TCP_ACK)
 			c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt + h.wnd);
 	} else {
 		h.wnd = out_window(t, c);
+		if (pure && c->sack_ok)
+			o.nsack = (uint8_t)tcp_rxq_sacks(t, c, o.sack, TCP_SACKS_MAX - c->ts_ok);
 	}
+	o.ts_val = tcp_ts_now(c->ts_offset, now_ns);
+	o.ts_ecr = flags & TCP_ACK ? c->ts_recent : 0;
+	uint32_t len = TCP_HDR_LEN + tcp_opts_build(p + TCP_HDR_LEN, &o);
 	tcp_hdr_build(p, &h, len);
+	c->last_ack_sent = h.ack;
 	c->unacked_bytes = 0;
 	c->last_tx_ns = now_ns;
 	tcp_timer_clear(c, TCPT_DELACK);
@@ -101,7 +120,7 @@ static uint32_t out_empty(struct tcp *t, struct tcb *c, uint64_t now_ns, struct 
 	out->nslices = 0;
 	out->payload_len = 0;
 	out->tso_mss = 0;
-	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, now_ns));
+	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, true, now_ns));
 }
 
 /* snd_nxt moves over octets that have just been put into a segment. */
@@ -168,7 +187,7 @@ static uint32_t out_rexmit(
 	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len ? TCP_PSH : 0);
 	tcp_rtx_start(t, c, now_ns);
 	return out_finish(
-		t, c, out, at, out_header(t, c, out->hdr + at, c->snd_una, flags, now_ns));
+		t, c, out, at, out_header(t, c, out->hdr + at, c->snd_una, flags, false, now_ns));
 }
 
 /* How many bytes from snd_nxt on may leave in one segment now; notes why not more. */
@@ -223,7 +242,8 @@ static uint32_t out_data(
 		c->cwnd_limited = false;
 	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len && seq + len == end ? TCP_PSH : 0);
 	c->ack_now = false;
-	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, now_ns));
+	return out_finish(
+		t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, false, now_ns));
 }
 
 uint32_t tcp_output(

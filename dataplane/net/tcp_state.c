@@ -69,6 +69,12 @@ uint32_t tcp_isn(const struct tcp *t, uint64_t now_ns, uint64_t key)
 	return (uint32_t)siphash(t->isn_key, 2, 4, b, sizeof(b)) + (uint32_t)(now_ns / 4000);
 }
 
+/* One per pair of addresses, so that a later connection of theirs goes on from the earlier. */
+static uint32_t tcp_ts_offset(const struct tcp *t, uint64_t key)
+{
+	return (uint32_t)(siphash(t->isn_key, 2, 4, &key, sizeof(key)) >> 32);
+}
+
 ipstack_conn_t tcp_handle(const struct tcp *t, const struct tcb *c)
 {
 	return (uint64_t)c->gen << 32 | (uint32_t)(c - t->tcbs);
@@ -100,6 +106,7 @@ struct tcb *tcp_tcb_new(struct tcp *t, uint64_t now_ns, uint64_t key)
 		.last_rx_ns = now_ns,
 		.last_tx_ns = now_ns,
 		.quick_acks = 16,
+		.ts_offset = tcp_ts_offset(t, key),
 		.mss = TCP_MSS_DEFAULT,
 		.rcv_mss = TCP_MSS_DEFAULT};
 	list_init(&c->tx);
@@ -146,6 +153,20 @@ void tcp_kill(struct tcp *t, struct tcb *c, enum ipstack_reason reason)
 	tcp_retire(t, c, reason);
 }
 
+void tcp_tw_ack(struct tcp *t, const struct tcp_tw *w, uint64_t now_ns)
+{
+	tcp_ctl_push(t, &(struct tcp_ctl){.dst_ip = (uint32_t)(w->key >> 32),
+				.src_port = (uint16_t)w->key,
+				.dst_port = (uint16_t)(w->key >> 16),
+				.seq = w->snd_nxt,
+				.ack = w->rcv_nxt,
+				.wnd = w->wnd,
+				.flags = TCP_ACK,
+				.ts = w->ts_ok,
+				.ts_val = tcp_ts_now(w->ts_offset, now_ns),
+				.ts_ecr = w->ts_recent});
+}
+
 static struct tcp_tw *tcp_tw_new(struct tcp *t)
 {
 	if (list_empty(&t->tw_free)) {
@@ -162,18 +183,15 @@ void tcp_enter_time_wait(struct tcp *t, struct tcb *c, uint64_t now_ns)
 	w->snd_nxt = c->snd_max;
 	w->rcv_nxt = c->rcv_nxt;
 	w->wnd = (uint16_t)((c->rcv_adv - c->rcv_nxt) >> c->rcv_wscale);
+	w->ts_ok = c->ts_ok;
+	w->ts_recent = c->ts_recent;
+	w->ts_offset = c->ts_offset;
 	w->deadline_ns = now_ns + t->cfg->time_wait_ns;
 	list_push_back(&t->tw_list, &w->node);
 	t->ntws++;
 	flow_set(&t->flow, w->key, (uint32_t)(w - t->tws) | TCP_FLOW_TW);
 	if (c->ack_now || c->unacked_bytes)
-		tcp_ctl_push(t, &(struct tcp_ctl){.dst_ip = c->peer_ip,
-					.src_port = c->local_port,
-					.dst_port = c->peer_port,
-					.seq = w->snd_nxt,
-					.ack = w->rcv_nxt,
-					.wnd = w->wnd,
-					.flags = TCP_ACK});
+		tcp_tw_ack(t, w, now_ns);
 	tcp_set_state(t, c, TCPS_TIME_WAIT);
 	tcp_retire(t, c, IPSTACK_CLOSED_NORMAL);
 }
@@ -250,7 +268,7 @@ void tcp_check(const struct tcp *t, const struct tcb *c)
 		return;
 	CHECK(seq_le(c->snd_una, c->snd_nxt) && seq_le(c->snd_nxt, c->snd_max));
 	CHECK(seq_le(c->rcv_nxt, c->rcv_adv));
-	CHECK(c->mss >= TCP_MSS_MIN && c->mss <= t->mss && c->cwnd >= c->mss);
+	CHECK(c->mss >= TCP_MSS_MIN - TCP_TS_LEN && c->mss <= t->mss && c->cwnd >= c->mss);
 	CHECK(c->ssthresh >= 2u * c->mss);
 	if (c->state > TCPS_SYN_RCVD) {
 		uint32_t end = tcp_data_end(c) + (c->fin_sent && !tcp_fin_acked(c));
