@@ -67,7 +67,8 @@ struct ipstack_config {
 	uint32_t rx_chunks_per_conn;  /* of which one connection may hold */
 	uint32_t send_slots;	      /* struct net_iov entries queued, all connections */
 	uint32_t send_slots_per_conn; /* of which one connection may hold */
-	uint32_t tx_bytes_per_pass;   /* of one connection before the next one's turn */
+	uint32_t tx_segments; /* in flight that loss recovery knows one by one, all connections */
+	uint32_t tx_bytes_per_pass; /* of one connection before the next one's turn */
 
 	/* times */
 	uint64_t rto_initial_ns, rto_min_ns, rto_max_ns; /* RFC 6298 */
@@ -345,6 +346,9 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_pruned_total, "out-of-order buffers given up for data in order")                     \
 	X(tcp_dupacks_in_total, "duplicate ACKs received")                                         \
 	X(tcp_fast_retransmits_total, "losses found by duplicate ACKs")                            \
+	X(tcp_tail_probes_total, "tail loss probes sent (RFC 8985)")                               \
+	X(tcp_dsacks_in_total, "duplicates reported by the peer (RFC 2883)")                       \
+	X(tcp_reneged_total, "timeouts at which the peer had given up what it had reported")       \
 	X(tcp_rto_total, "retransmission timeouts")                                                \
 	X(tcp_retransmits_total, "segments sent again")                                            \
 	X(tcp_window_probes_total, "zero-window probes sent")                                      \

@@ -42,8 +42,8 @@ void ipstack_ctl_drain(struct ipstack *s)
 		uint32_t len = tcp_ctl_build(p, &ctl);
 		ip_build(f->hdr + L3_AT, s->cfg.ip, ctl.dst_ip, IP_PROTO_TCP, len,
 			s->cfg.tx_ip_csum_offload);
-		tcp_hdr_checksum(p, len, s->cfg.ip, ctl.dst_ip, NULL, 0, len,
-			s->cfg.tx_l4_csum_offload);
+		tcp_hdr_checksum(
+			p, len, s->cfg.ip, ctl.dst_ip, NULL, 0, len, s->cfg.tx_l4_csum_offload);
 		f->hdr_len = (uint16_t)(L4_AT + len);
 		f->l4_len = (uint8_t)len;
 		list_push_back(&s->ctl_ready, &f->node);

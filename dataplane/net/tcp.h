@@ -21,6 +21,7 @@
  *TIME_WAIT tcp_rxq.c    received bytes not yet given to the application tcp_out.c    the next
  *segment of a connection tcp_sndq.c   bytes lent by the application and not yet acknowledged
  *	tcp_cc.c     congestion control (NewReno, RFC 5681 and 6582)
+ *	tcp_rack.c   loss recovery with SACK (RFC 8985)
  *	tcp_timer.c  RTO, persist, delayed ACK, keepalive, lifetimes
  *	tcp_app.c    the application's calls, events
  */
@@ -120,7 +121,8 @@ enum tcp_state {
 };
 
 enum tcp_timer_id {
-	TCPT_RTX, /* retransmission, or persist / SWS override when nothing is in flight */
+	TCPT_RTX,  /* retransmission, or persist / SWS override when nothing is in flight */
+	TCPT_RACK, /* reordering has lasted too long, or tail loss probe */
 	TCPT_DELACK,
 	TCPT_KEEP,
 	TCPT_LIFE, /* handshake; FIN_WAIT_2 */
@@ -196,6 +198,22 @@ struct tcb {
 	uint32_t last_ack_sent;
 	uint64_t ts_recent_ns; /* when ts_recent was taken */
 
+	/* segments in flight of a connection with SACK (tcp_rack.c) */
+	uint32_t txs_head, txs_tail;
+	uint32_t sacked, lost; /* bytes */
+	uint32_t nsacked;      /* records */
+	uint32_t delivered;    /* by the ACK at hand */
+	uint64_t rack_xmit_ns; /* of the segment delivered that was sent last */
+	uint64_t rack_rtt_ns;
+	uint64_t rack_reo_ns; /* when what is missing counts as lost; 0: nothing is */
+	uint32_t rack_end, rack_fack;
+	uint32_t reo_round, tlp_end;
+	uint32_t prr_delivered, prr_out, prr_flight;
+	uint8_t reo_mult, reo_persist;
+	bool rack_reordered : 1;
+	bool in_loss : 1; /* after an RTO, until `recover` */
+	bool tlp_send : 1, tlp_out : 1, tlp_retx : 1;
+
 	/* congestion control */
 	uint32_t cwnd, ssthresh, recover, cc_acked;
 	uint32_t dupacks;
@@ -223,7 +241,7 @@ struct tcb {
 	uint64_t bytes_in, bytes_out, retransmits;
 };
 
-_Static_assert(sizeof(struct tcb) <= 512, "an idle connection is cheap: eight cache lines");
+_Static_assert(sizeof(struct tcb) <= 640, "an idle connection is cheap: ten cache lines");
 
 struct tcp_tw {
 	struct list node; /* tcp.tw_free, or tcp.tw_list with the first to end first */
@@ -244,6 +262,15 @@ struct tcp_slot {
 	uint32_t next;
 	bool last; /* of an ipstack_send: carries the cookie */
 	bool ok;   /* in the done list: acknowledged */
+};
+
+/* A segment in flight, FIN included. */
+struct tcp_txseg {
+	uint32_t seq, end;
+	uint32_t slot, off; /* where its bytes begin */
+	uint64_t xmit_ns;   /* last time */
+	uint32_t next;
+	uint8_t flags;
 };
 
 #define TCP_CHUNK_BYTES 2048
@@ -278,6 +305,8 @@ struct tcp {
 	uint32_t ntws;
 	struct tcp_slot *slots;
 	uint32_t slot_free, nslots;
+	struct tcp_txseg *txsegs;
+	uint32_t txs_free, ntxs_free;
 	struct tcp_chunk *chunks;
 	uint8_t *chunk_bytes;
 	uint32_t chunk_free, nchunks;
@@ -435,6 +464,8 @@ void tcp_sndq_ack(struct tcp *t, struct tcb *c, uint32_t n);
 uint32_t tcp_sndq_gather(const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t len,
 	struct net_iov *iov, uint8_t *count, uint8_t max);
 /* The connection is dead: all cookies go to the done list. */
+/* Moves a place in the queue on by n bytes, at most to the end. */
+void tcp_sndq_skip(const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t n);
 void tcp_sndq_fail(struct tcp *t, struct tcb *c);
 void tcp_sndq_pop_done(struct tcp *t, struct tcb *c, struct ipstack_event *ev);
 void tcp_sndq_check(const struct tcp *t, const struct tcb *c);
@@ -459,6 +490,11 @@ void tcp_output_blocked(struct tcp *t, struct tcb *c, uint64_t now_ns);
 static inline uint32_t tcp_flight(const struct tcb *c)
 {
 	return c->snd_nxt - c->snd_una;
+}
+/* Octets that are in the network (RFC 6675: pipe). */
+static inline uint32_t tcp_pipe(const struct tcb *c)
+{
+	return tcp_flight(c) - c->sacked - c->lost;
 }
 /* Sequence number behind the last byte queued, where a FIN goes. */
 static inline uint32_t tcp_data_end(const struct tcb *c)
@@ -486,6 +522,43 @@ void tcp_cc_rto(struct tcb *c);
 void tcp_cc_idle(struct tcb *c, uint64_t now_ns);
 /* The window that congestion control allows now, limited transmit included. */
 uint32_t tcp_cc_window(const struct tcb *c);
+
+/* A loss has been found: ssthresh, and proportional rate reduction (RFC 6937) from here on. */
+void tcp_cc_recovery(struct tcb *c, uint32_t pipe);
+/* What an ACK in recovery lets out; delivered: bytes that it newly acknowledges or SACKs. */
+void tcp_cc_prr(struct tcb *c, uint32_t delivered, uint32_t pipe);
+void tcp_cc_recovered(struct tcb *c);
+/* A loss that a tail loss probe has repaired. */
+void tcp_cc_loss_repaired(struct tcb *c);
+
+/* ---- tcp_rack.c: all for connections with sack_ok ---- */
+
+void tcp_rack_init(struct tcb *c);
+void tcp_rack_drop(struct tcp *t, struct tcb *c);
+/* [seq, end) has been sent for the first time; its bytes are at (slot, off). */
+void tcp_rack_sent(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t seq, uint32_t end,
+	uint32_t slot, uint32_t off);
+/*
+ * An ACK in three steps: its SACK blocks; what lies before snd_una (the send queue has moved);
+ * what follows from both.
+ */
+void tcp_rack_sacks(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg);
+void tcp_rack_acked(struct tcp *t, struct tcb *c, uint64_t now_ns);
+void tcp_rack_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked, uint32_t flight);
+/* Everything that is not SACKed is lost. */
+void tcp_rack_rto(struct tcp *t, struct tcb *c);
+void tcp_rack_arm(struct tcp *t, struct tcb *c, uint64_t now_ns);
+void tcp_rack_timer(struct tcp *t, struct tcb *c, uint64_t now_ns);
+/* The tail loss probe has left; again: it was sent before. */
+void tcp_rack_probed(struct tcp *t, struct tcb *c, uint64_t now_ns, bool again);
+/* The first record that is lost and may be sent, one segment long; NULL: none. */
+struct tcp_txseg *tcp_rack_next_lost(struct tcp *t, struct tcb *c);
+/* The last record in flight, for the probe; NULL: it needs none. */
+struct tcp_txseg *tcp_rack_tail(struct tcp *t, struct tcb *c);
+/* The first octets of r have been sent again. */
+void tcp_rack_resent(
+	struct tcp *t, struct tcb *c, struct tcp_txseg *r, uint32_t octets, uint64_t now_ns);
+void tcp_rack_check(const struct tcp *t, const struct tcb *c);
 
 /* ---- tcp_timer.c ---- */
 
@@ -521,6 +594,8 @@ struct tcp_memory {
 	struct tcb *tcbs;
 	struct tcp_tw *tws;
 	struct tcp_slot *slots;
+	struct tcp_txseg *txsegs;
+	uint32_t ntxsegs;
 	struct tcp_chunk *chunks;
 	uint8_t *chunk_bytes;
 	struct tcp_direct *directs;

@@ -165,11 +165,14 @@ static void in_new_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t a
 		c->snd_nxt = ack;
 	c->rto_shift = 0;
 	c->progress_ns = now_ns;
-	tcp_cc_ack(t, c, acked, flight);
+	if (c->sack_ok)
+		tcp_rack_acked(t, c, now_ns);
+	else
+		tcp_cc_ack(t, c, acked, flight);
 	if (c->snd_una == c->snd_nxt) {
 		if (!c->persist)
 			tcp_timer_clear(c, TCPT_RTX);
-	} else if (!in_rec || !c->in_recovery) {
+	} else if (c->sack_ok || !in_rec || !c->in_recovery) {
 		tcp_rtx_start(t, c, now_ns);
 	}
 	if (c->queued > 0 || (c->fin_queued && !tcp_fin_acked(c)))
@@ -192,9 +195,14 @@ static bool in_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct t
 	bool dup = ack == c->snd_una && tcp_seg_len(seg) == 0 && wnd == c->snd_wnd &&
 		   c->snd_una != c->snd_max;
 	in_window(t, c, seg);
+	uint32_t una = c->snd_una, flight = c->snd_max - una;
+	if (c->sack_ok)
+		tcp_rack_sacks(t, c, now_ns, seg);
 	if (ack != c->snd_una)
 		in_new_ack(t, c, now_ns, ack);
-	else if (dup && c->snd_nxt != c->snd_una)
+	if (c->sack_ok)
+		tcp_rack_ack(t, c, now_ns, ack - una, flight);
+	else if (ack == una && dup && c->snd_nxt != c->snd_una)
 		tcp_cc_dupack(t, c);
 	return true;
 }

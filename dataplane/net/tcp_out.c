@@ -190,6 +190,34 @@ static uint32_t out_rexmit(
 		t, c, out, at, out_header(t, c, out->hdr + at, c->snd_una, flags, false, now_ns));
 }
 
+/* With SACK: what is lost, or the tail as a probe. */
+static uint32_t out_again(
+	struct tcp *t, struct tcb *c, uint64_t now_ns, struct ip_out_frame *out, uint32_t at)
+{
+	bool probe = c->tlp_send;
+	struct tcp_txseg *r = probe ? tcp_rack_tail(t, c) : tcp_rack_next_lost(t, c);
+	if (!r)
+		return 0;
+	uint32_t end = tcp_data_end(c), slot = r->slot, off = r->off, seq = r->seq;
+	bool fin = seq_lt(end, r->end); /* the last octet of the record is one */
+	uint32_t len = min_of(r->end - seq - fin, (uint32_t)c->mss);
+	if (!probe && tcp_pipe(c) > 0 && tcp_pipe(c) + len > c->cwnd)
+		return 0;
+	len = out_payload(t, c, out, &slot, &off, len);
+	fin = fin && seq + len == end;
+	c->rtt_timing = false;
+	c->retransmits++;
+	metric_add(&t->m->tcp_retransmits_total, 1);
+	tcp_rack_resent(t, c, r, len + fin, now_ns);
+	if (probe)
+		tcp_rack_probed(t, c, now_ns, true);
+	else if (seq == c->snd_una || !tcp_timer_is_on(c, TCPT_RTX))
+		tcp_rtx_start(t, c, now_ns);
+	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len ? TCP_PSH : 0);
+	return out_finish(
+		t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, false, now_ns));
+}
+
 /* How many bytes from snd_nxt on may leave in one segment now; notes why not more. */
 static uint32_t out_allowed(struct tcp *t, struct tcb *c, uint64_t now_ns)
 {
@@ -198,7 +226,9 @@ static uint32_t out_allowed(struct tcp *t, struct tcb *c, uint64_t now_ns)
 	if (avail == 0)
 		return 0;
 	uint32_t wnd_room = c->snd_wnd > flight ? c->snd_wnd - flight : 0;
-	uint32_t cc_room = cwnd > flight ? cwnd - flight : 0;
+	uint32_t pipe = tcp_pipe(c), cc_room = cwnd > pipe ? cwnd - pipe : 0;
+	if (c->tlp_send)
+		cc_room = max_of(cc_room, (uint32_t)c->mss);
 	uint32_t limit = t->cfg->tso_max_bytes > c->mss
 				 ? t->cfg->tso_max_bytes - t->cfg->tso_max_bytes % c->mss
 				 : c->mss;
@@ -222,8 +252,9 @@ static uint32_t out_data(
 	if (c->snd_nxt == c->snd_una && c->snd_una == c->snd_max)
 		tcp_cc_idle(c, now_ns);
 	uint32_t len = out_allowed(t, c, now_ns);
-	uint32_t seq = c->snd_nxt, end = tcp_data_end(c);
-	bool fin = c->fin_queued && seq + len == end && !tcp_fin_acked(c);
+	uint32_t seq = c->snd_nxt, end = tcp_data_end(c), slot = c->sq_nxt, off = c->nxt_off;
+	bool fin = c->fin_queued && seq + len == end && !tcp_fin_acked(c) &&
+		   !(c->sack_ok && c->fin_sent);
 	if (len == 0 && !fin)
 		return 0;
 	c->force = false;
@@ -238,6 +269,10 @@ static uint32_t out_data(
 		tcp_set_state(t, c, c->state == TCPS_ESTABLISHED ? TCPS_FIN_WAIT_1 : TCPS_LAST_ACK);
 	}
 	out_advance(t, c, now_ns, len + fin);
+	if (c->sack_ok)
+		tcp_rack_sent(t, c, now_ns, seq, seq + len + fin, slot, off);
+	if (c->tlp_send)
+		tcp_rack_probed(t, c, now_ns, false);
 	if (seq + len == end)
 		c->cwnd_limited = false;
 	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len && seq + len == end ? TCP_PSH : 0);
@@ -270,8 +305,14 @@ uint32_t tcp_output(
 	}
 	if (c->rexmit_one)
 		len = out_rexmit(t, c, now_ns, out, at);
+	if (c->lost > 0)
+		len = out_again(t, c, now_ns, out, at);
 	if (len == 0)
 		len = out_data(t, c, now_ns, out, at);
+	if (len == 0 && c->tlp_send) { /* no new data: the last segment again */
+		len = out_again(t, c, now_ns, out, at);
+		c->tlp_send = false;
+	}
 	if (len == 0 && c->ack_now) {
 		c->ack_now = false;
 		len = out_empty(t, c, now_ns, out, at, c->snd_max, TCP_ACK);

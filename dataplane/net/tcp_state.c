@@ -113,6 +113,7 @@ struct tcb *tcp_tcb_new(struct tcp *t, uint64_t now_ns, uint64_t key)
 	list_init(&c->evnode);
 	tcp_sndq_init(c);
 	tcp_rxq_init(c);
+	tcp_rack_init(c);
 	tcp_timer_init(t, c, now_ns);
 	flow_add(&t->flow, key, i);
 	return c;
@@ -136,6 +137,7 @@ static void tcp_retire(struct tcp *t, struct tcb *c, enum ipstack_reason reason)
 	tcp_set_state(t, c, TCPS_CLOSED);
 	tcp_timer_stop_all(t, c);
 	list_remove(&c->tx);
+	tcp_rack_drop(t, c);
 	tcp_sndq_fail(t, c);
 	c->reason = (uint8_t)reason;
 	c->ev |= TCP_EV_CLOSED;
@@ -264,6 +266,7 @@ void tcp_check(const struct tcp *t, const struct tcb *c)
 	tcp_check_state(c);
 	tcp_rxq_check(t, c);
 	tcp_sndq_check(t, c);
+	tcp_rack_check(t, c);
 	if (c->state == TCPS_CLOSED)
 		return;
 	CHECK(seq_le(c->snd_una, c->snd_nxt) && seq_le(c->snd_nxt, c->snd_max));
@@ -289,7 +292,7 @@ void tcp_check(const struct tcp *t, const struct tcb *c)
 
 void tcp_check_all(const struct tcp *t)
 {
-	uint32_t conns = 0, slots = 0, chunks = 0, syn_rcvd = 0;
+	uint32_t txsegs = 0, conns = 0, slots = 0, chunks = 0, syn_rcvd = 0;
 	for (uint32_t i = 0; i < t->cfg->max_conns; i++) {
 		const struct tcb *c = &t->tcbs[i];
 		if (c->state == TCPS_CLOSED && !c->given)
@@ -297,6 +300,8 @@ void tcp_check_all(const struct tcp *t)
 		tcp_check(t, c);
 		conns++;
 		slots += c->nslots;
+		for (uint32_t k = c->txs_head; k != TCP_NIL; k = t->txsegs[k].next)
+			txsegs++;
 		chunks += c->rq_chunks;
 		syn_rcvd += c->state == TCPS_SYN_RCVD;
 	}
@@ -304,6 +309,7 @@ void tcp_check_all(const struct tcp *t)
 		chunks++;
 	CHECK(conns == t->ntcbs && slots == t->nslots && chunks == t->nchunks);
 	CHECK(syn_rcvd == t->nsyn_rcvd);
+	CHECK(txsegs + t->ntxs_free == t->cfg->tx_segments + t->cfg->max_conns);
 	CHECK(t->nchunks + t->chunks_reserved <= t->cfg->rx_chunks);
 	uint32_t tws = 0;
 	uint64_t last = 0;
@@ -322,11 +328,13 @@ int tcp_dump(const struct tcp *t, const struct tcb *c, char *buf, size_t size)
 	uint32_t ip = c->peer_ip;
 	return snprintf(buf, size,
 		"%s :%u peer %u.%u.%u.%u:%u una +%u nxt +%u max +%u queued %u wnd %u cwnd %u "
-		"ssthresh %u%s rcv +%u adv +%u unread %u chunks %u srtt %lluus rto %lluus<<%u%s\n",
+		"ssthresh %u%s%s sacked %u lost %u rcv +%u adv +%u unread %u chunks %u srtt %lluus "
+		"rto %lluus<<%u%s\n",
 		tcp_state_name(c->state), c->local_port, ip >> 24, ip >> 16 & 255, ip >> 8 & 255,
 		ip & 255, c->peer_port, c->snd_una - c->iss, c->snd_nxt - c->iss,
 		c->snd_max - c->iss, c->queued, c->snd_wnd, c->cwnd, c->ssthresh,
-		c->in_recovery ? " recovery" : "", c->rcv_nxt - c->irs, c->rcv_adv - c->irs,
-		c->rcv_nxt - c->rcv_read, c->rq_chunks, (unsigned long long)(c->srtt_ns / 1000),
-		(unsigned long long)(c->rto_ns / 1000), c->rto_shift, c->paused ? " paused" : "");
+		c->in_recovery ? " recovery" : "", c->in_loss ? " loss" : "", c->sacked, c->lost,
+		c->rcv_nxt - c->irs, c->rcv_adv - c->irs, c->rcv_nxt - c->rcv_read, c->rq_chunks,
+		(unsigned long long)(c->srtt_ns / 1000), (unsigned long long)(c->rto_ns / 1000),
+		c->rto_shift, c->paused ? " paused" : "");
 }

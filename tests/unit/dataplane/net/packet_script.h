@@ -67,6 +67,7 @@ static inline bool script_word(const char **p, char *out, size_t size)
 static inline bool script_uint(const char *s, uint32_t *v)
 {
 	char *end;
+	*v = 0;
 	if (!isdigit((unsigned char)*s))
 		return false;
 	unsigned long long x = strtoull(s, &end, 0);
