@@ -39,6 +39,7 @@ void ipstack_config_defaults(struct ipstack_config *cfg)
 		.time_wait_ns = 60 * NS_PER_S,
 		.sack = true,
 		.timestamps = true,
+		.syn_cookies = true,
 		.challenge_acks_per_s = 100,
 		.icmp_replies_per_s = 100,
 		.resets_per_s = 200};

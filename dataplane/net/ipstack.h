@@ -82,8 +82,9 @@ struct ipstack_config {
 	uint64_t time_wait_ns;
 
 	/* what is offered to peers, and taken from them */
-	bool sack;	 /* RFC 2018 */
-	bool timestamps; /* RFC 7323: PAWS */
+	bool sack;	  /* RFC 2018 */
+	bool timestamps;  /* RFC 7323: PAWS */
+	bool syn_cookies; /* when syn_backlog is used up; otherwise SYNs are dropped then */
 
 	/* rates */
 	uint32_t challenge_acks_per_s; /* RFC 5961 section 7, whole stack */
@@ -329,6 +330,8 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_syn_in_total, "connection attempts received")                                        \
 	X(tcp_syn_drop_backlog_total, "connection attempts dropped: too many half-open")           \
 	X(tcp_syn_drop_conns_total, "connection attempts dropped: too many connections")           \
+	X(tcp_cookies_out_total, "connection attempts answered with a SYN cookie")                 \
+	X(tcp_cookies_in_total, "connections that a SYN cookie has opened")                        \
 	X(tcp_accepted_total, "connections accepted")                                              \
 	X(tcp_connected_total, "connections opened by us")                                         \
 	X(tcp_closed_total, "connections gone")                                                    \

@@ -21,6 +21,7 @@
  *TIME_WAIT tcp_rxq.c    received bytes not yet given to the application tcp_out.c    the next
  *segment of a connection tcp_sndq.c   bytes lent by the application and not yet acknowledged
  *	tcp_cc.c     congestion control (NewReno, RFC 5681 and 6582)
+ *	tcp_cookie.c handshakes without memory
  *	tcp_rack.c   loss recovery with SACK (RFC 8985)
  *	tcp_timer.c  RTO, persist, delayed ACK, keepalive, lifetimes
  *	tcp_app.c    the application's calls, events
@@ -100,7 +101,9 @@ struct tcp_ctl {
 	uint32_t seq, ack;
 	uint16_t wnd;
 	uint8_t flags;
-	bool ts;
+	bool ts, sack_ok, scaled; /* options that it has */
+	uint8_t wscale;		  /* if scaled */
+	uint16_t mss;		  /* 0: not given */
 	uint32_t ts_val, ts_ecr;
 };
 
@@ -320,6 +323,7 @@ struct tcp {
 	uint32_t nlisteners;
 	struct rate challenge_rate, reset_rate;
 	uint32_t challenge_budget;
+	uint64_t cookie_ns; /* when the last SYN cookie was sent; 0: never */
 	uint32_t port_next;
 	struct tcp_ctl ctl[TCP_CTL_MAX];
 	uint32_t ctl_head, ctl_count;
@@ -368,6 +372,8 @@ ipstack_conn_t tcp_handle(const struct tcp *t, const struct tcb *c);
 struct tcb *tcp_by_handle(const struct tcp *t, ipstack_conn_t h);
 /* RFC 6528: a keyed hash of the addresses, and a clock of 4 us. */
 uint32_t tcp_isn(const struct tcp *t, uint64_t now_ns, uint64_t key);
+/* Where the timestamps for a peer begin. */
+uint32_t tcp_ts_offset(const struct tcp *t, uint64_t key);
 /* Our timestamp of now: milliseconds from a number that a stranger does not know. */
 static inline uint32_t tcp_ts_now(uint32_t offset, uint64_t now_ns)
 {
@@ -425,6 +431,18 @@ void tcp_challenge(struct tcp *t, struct tcb *c, uint64_t now_ns);
 void tcp_reset_for(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg);
 void tcp_ctl_push(struct tcp *t, const struct tcp_ctl *ctl);
 bool tcp_ctl_pop(struct tcp *t, struct tcp_ctl *ctl);
+
+/* ---- tcp_cookie.c ---- */
+
+/* Answers a SYN without keeping anything. */
+void tcp_cookie_send(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg);
+/* True when a cookie has been sent that may still be good. */
+bool tcp_cookies_out(const struct tcp *t, uint64_t now_ns);
+/* True when seg acknowledges a cookie that answered the SYN irs; syn: what that offered. */
+bool tcp_cookie_check(const struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs,
+	struct tcp_opts *syn);
+/* Opens the connection that seg's cookie stands for, and takes seg in. False: it has none. */
+bool tcp_cookie_open(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs);
 
 /* ---- tcp_rxq.c ---- */
 

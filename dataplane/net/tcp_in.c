@@ -342,6 +342,16 @@ void tcp_establish(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct t
 static bool in_syn_rcvd_ack(
 	struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg)
 {
+	struct tcp_opts o;
+	if (seg->ack != c->iss + 1 && !c->active_open &&
+		tcp_cookie_check(t, now_ns, seg, c->irs, &o)) {
+		/* an earlier copy of the SYN was answered with a cookie, and that answer was taken
+		 */
+		uint32_t irs = c->irs;
+		tcp_kill(t, c, IPSTACK_CLOSED_ABORTED);
+		tcp_cookie_open(t, now_ns, seg, irs);
+		return false;
+	}
 	if (seg->ack != c->iss + 1) {
 		metric_add(&t->m->tcp_drop_ack_total, 1);
 		tcp_reset_for(t, now_ns, seg);

@@ -77,6 +77,31 @@ void tcp_take_syn(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tc
 	tcp_cc_init(c); /* it counts in segments of this size */
 }
 
+bool tcp_cookie_open(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs)
+{
+	struct tcp_seg syn = *seg;
+	if ((seg->flags & TCP_SYN) || !tcp_cookie_check(t, now_ns, seg, irs, &syn.opts))
+		return false;
+	uint64_t key = flow_key(seg->src_ip, seg->src_port, seg->dst_port);
+	struct tcb *c = tcp_tcb_new(t, now_ns, key);
+	if (!c) { /* it is sent again, or its data is */
+		metric_add(&t->m->tcp_syn_drop_conns_total, 1);
+		return true;
+	}
+	metric_add(&t->m->tcp_cookies_in_total, 1);
+	syn.seq = irs;
+	tcp_set_state(t, c, TCPS_SYN_RCVD);
+	tcp_take_syn(t, c, now_ns, &syn);
+	uint8_t rcv_wscale = c->rcv_wscale;
+	tcp_send_init(t, c, seg->ack - 1);
+	c->rcv_wscale = rcv_wscale;
+	c->rcv_adv = c->rcv_nxt + min_of(t->cfg->rx_window_bytes, 65535u);
+	c->last_ack_sent = c->rcv_nxt;
+	tcp_establish(t, c, now_ns, seg);
+	tcp_input(t, now_ns, seg);
+	return true;
+}
+
 void tcp_input_listen(
 	struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t isn_above, bool reuse)
 {
@@ -85,8 +110,12 @@ void tcp_input_listen(
 		return;
 	}
 	if (seg->flags & TCP_ACK) {
+		if (tcp_cookie_open(t, now_ns, seg, seg->seq - 1))
+			return;
 		metric_add(&t->m->tcp_drop_no_conn_total, 1);
-		tcp_reset_for(t, now_ns, seg);
+		/* data that has overtaken the ACK of a cookie must not end its connection */
+		if (!tcp_cookies_out(t, now_ns))
+			tcp_reset_for(t, now_ns, seg);
 		return;
 	}
 	if (!(seg->flags & TCP_SYN)) {
@@ -95,6 +124,10 @@ void tcp_input_listen(
 	}
 	metric_add(&t->m->tcp_syn_in_total, 1);
 	if (t->nsyn_rcvd >= t->cfg->syn_backlog) {
+		if (t->cfg->syn_cookies && !reuse) {
+			tcp_cookie_send(t, now_ns, seg);
+			return;
+		}
 		metric_add(&t->m->tcp_syn_drop_backlog_total, 1);
 		return;
 	}
@@ -184,8 +217,8 @@ void tcp_input_time_wait(
 		return;
 	}
 	metric_add(&t->m->tcp_drop_seq_total, 1);
-	/* an ACK is not answered: two ends in TIME_WAIT would never stop */
-	if (tcp_seg_len(seg) == 0)
+	/* an ACK is not answered: two ends in TIME_WAIT would never stop; a window probe is */
+	if (tcp_seg_len(seg) == 0 && !seq_lt(seg->seq, w->rcv_nxt))
 		return;
 	if (!rate_take(&t->challenge_rate, now_ns, max_of(t->challenge_budget, 1u))) {
 		metric_add(&t->m->tcp_challenge_limited_total, 1);

@@ -114,7 +114,12 @@ uint32_t tcp_opts_build(uint8_t *p, const struct tcp_opts *o)
 
 uint32_t tcp_ctl_build(uint8_t *p, const struct tcp_ctl *c)
 {
-	struct tcp_opts o = {.wscale = -1, .ts = c->ts, .ts_val = c->ts_val, .ts_ecr = c->ts_ecr};
+	struct tcp_opts o = {.mss = c->mss,
+		.wscale = c->scaled ? (int8_t)c->wscale : -1,
+		.sack_ok = c->sack_ok,
+		.ts = c->ts,
+		.ts_val = c->ts_val,
+		.ts_ecr = c->ts_ecr};
 	uint32_t len = TCP_HDR_LEN + tcp_opts_build(p + TCP_HDR_LEN, &o);
 	tcp_hdr_build(p, c, len);
 	return len;

@@ -70,7 +70,7 @@ uint32_t tcp_isn(const struct tcp *t, uint64_t now_ns, uint64_t key)
 }
 
 /* One per pair of addresses, so that a later connection of theirs goes on from the earlier. */
-static uint32_t tcp_ts_offset(const struct tcp *t, uint64_t key)
+uint32_t tcp_ts_offset(const struct tcp *t, uint64_t key)
 {
 	return (uint32_t)(siphash(t->isn_key, 2, 4, &key, sizeof(key)) >> 32);
 }
