@@ -25,6 +25,10 @@
 	X(DELETE_TOPICS, 20)                                                                       \
 	X(DELETE_RECORDS, 21)                                                                      \
 	X(INIT_PRODUCER_ID, 22)                                                                    \
+	X(DESCRIBE_CONFIGS, 32)                                                                    \
+	X(ALTER_CONFIGS, 33)                                                                       \
+	X(CREATE_PARTITIONS, 37)                                                                   \
+	X(INCREMENTAL_ALTER_CONFIGS, 44)                                                           \
 	X(DESCRIBE_CLUSTER, 60)
 
 enum kp_api_key {
