@@ -20,6 +20,8 @@ static const struct ctl_api apis[] = {
 	{KP_SYNC_GROUP, ctl_handle_sync_group},
 	{KP_HEARTBEAT, ctl_handle_heartbeat},
 	{KP_LEAVE_GROUP, ctl_handle_leave_group},
+	{KP_DESCRIBE_GROUPS, ctl_handle_describe_groups},
+	{KP_LIST_GROUPS, ctl_handle_list_groups},
 	{KP_OFFSET_COMMIT, ctl_handle_offset_commit},
 	{KP_OFFSET_FETCH, ctl_handle_offset_fetch},
 };

@@ -20,6 +20,8 @@
 	X(HEARTBEAT, 12)                                                                           \
 	X(LEAVE_GROUP, 13)                                                                         \
 	X(SYNC_GROUP, 14)                                                                          \
+	X(DESCRIBE_GROUPS, 15)                                                                     \
+	X(LIST_GROUPS, 16)                                                                         \
 	X(API_VERSIONS, 18)                                                                        \
 	X(CREATE_TOPICS, 19)                                                                       \
 	X(DELETE_TOPICS, 20)                                                                       \

@@ -161,9 +161,6 @@ class Steps:
         g = self.one(self.a.describe_consumer_groups([group]))
         return {"state": g.state.name.title(), "members": len(g.members)}
 
-    def delete_group(self, group):
-        self.one(self.a.delete_consumer_groups([group]))
-
     def offsets(self, group, topic, partitions):
         ask = ck.ConsumerGroupTopicPartitions(group, [ck.TopicPartition(topic, p) for p in range(partitions)])
         found = self.one(self.a.list_consumer_group_offsets([ask]))
