@@ -20,8 +20,8 @@ def features(o):
     say(name="librdkafka", version=version[0], codecs=["none", "gzip", "snappy", "lz4", "zstd"],
         strategies={"eager": "range", "cooperative": "cooperative-sticky"}, new_protocol=version[1] >= 0x020C0000,
         static=True, by_time=True,
-        admin=["describe", "delete", "grow", "configs"] +
-        (["groups", "offsets"] if hasattr(cka.AdminClient, "list_consumer_groups") else []) +
+        admin=["describe", "delete", "grow", "configs", "groups"] +
+        (["offsets"] if hasattr(cka.AdminClient, "list_consumer_group_offsets") else []) +
         (["delete_records"] if hasattr(cka.AdminClient, "delete_records") else []))
 
 
@@ -155,11 +155,11 @@ class Steps:
         return self.one(self.a.delete_records([ck.TopicPartition(topic, partition, offset)])).low_watermark
 
     def groups(self):
-        return [g.group_id for g in self.a.list_consumer_groups().result(LIMIT_S).valid]
+        return [g.id for g in self.a.list_groups(timeout=LIMIT_S)]
 
     def describe_group(self, group):
-        g = self.one(self.a.describe_consumer_groups([group]))
-        return {"state": g.state.name.title(), "members": len(g.members)}
+        g = self.a.list_groups(group, timeout=LIMIT_S)[0]
+        return {"state": g.state, "members": len(g.members)}
 
     def offsets(self, group, topic, partitions):
         ask = ck.ConsumerGroupTopicPartitions(group, [ck.TopicPartition(topic, p) for p in range(partitions)])
