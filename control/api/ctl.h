@@ -124,6 +124,10 @@ void ctl_topics_wanted(struct ctl *c, struct msg *m);
 void ctl_handle_create_topics(struct ctl *c, struct msg *m);
 void ctl_handle_delete_topics(struct ctl *c, struct msg *m);
 void ctl_handle_init_producer_id(struct ctl *c, struct msg *m);
+void ctl_handle_describe_configs(struct ctl *c, struct msg *m);
+void ctl_handle_alter_configs(struct ctl *c, struct msg *m);
+void ctl_handle_incremental_alter_configs(struct ctl *c, struct msg *m);
+void ctl_handle_create_partitions(struct ctl *c, struct msg *m);
 
 /* Sets dup[i] (false before) for every name that is there more than once; null names do not count.
    0; -1: no scratch left. */

@@ -104,5 +104,7 @@ void ctl_handle_heartbeat(struct ctl *c, struct msg *m);
 void ctl_handle_leave_group(struct ctl *c, struct msg *m);
 void ctl_handle_offset_commit(struct ctl *c, struct msg *m);
 void ctl_handle_offset_fetch(struct ctl *c, struct msg *m);
+void ctl_handle_describe_groups(struct ctl *c, struct msg *m);
+void ctl_handle_list_groups(struct ctl *c, struct msg *m);
 
 #endif

@@ -252,6 +252,18 @@ int16_t ctl_delete_topic(struct ctl *c, struct kstr name)
 	return e;
 }
 
+int16_t ctl_alter_topic(struct ctl *c, const struct topic_alteration *a, char *err, size_t err_size)
+{
+	CHECK(c->drafting);
+	return topics_alter(&c->draft, c->cfg, a, err, err_size);
+}
+
+int16_t ctl_grow_topic(struct ctl *c, const struct topic_growth *g, char *err, size_t err_size)
+{
+	CHECK(c->drafting);
+	return topics_grow(&c->draft, c->cfg, g, err, err_size);
+}
+
 int16_t ctl_change_commit(struct ctl *c)
 {
 	char err[CONFIG_ERR_MAX] = "the stored version is another one";

@@ -272,4 +272,23 @@ char *config_json(const struct config *c);
 void config_value_text(const struct config *c, enum config_key key, char *out, size_t size);
 const char *config_key_name(enum config_key key);
 
+/* What kind of value a config has, as Kafka tells clients (KIP-569, with its numbers). */
+enum config_kind {
+	CONFIG_KIND_BOOLEAN = 1,
+	CONFIG_KIND_STRING = 2,
+	CONFIG_KIND_INT = 3,
+	CONFIG_KIND_LONG = 5,
+	CONFIG_KIND_DOUBLE = 6,
+	CONFIG_KIND_LIST = 7,
+};
+
+/* What there is to say about a key, whatever its value. Static text. */
+struct config_about {
+	const char *name;
+	const char *def; /* the default, as a file would have it */
+	const char *help;
+	enum config_kind kind;
+};
+struct config_about config_about(enum config_key key);
+
 #endif

@@ -211,3 +211,25 @@ const char *config_key_name(enum config_key key)
 {
 	return config_table[key].name;
 }
+
+struct config_about config_about(enum config_key key)
+{
+	static const enum config_kind kinds[] = {
+		[CONFIG_TYPE_STRING] = CONFIG_KIND_STRING,
+		[CONFIG_TYPE_BOOL] = CONFIG_KIND_BOOLEAN,
+		[CONFIG_TYPE_INT32] = CONFIG_KIND_INT,
+		[CONFIG_TYPE_INT64] = CONFIG_KIND_LONG,
+		[CONFIG_TYPE_BYTES] = CONFIG_KIND_LONG,
+		[CONFIG_TYPE_MS] = CONFIG_KIND_LONG,
+		[CONFIG_TYPE_RATIO] = CONFIG_KIND_DOUBLE,
+		[CONFIG_TYPE_ENUM] = CONFIG_KIND_STRING,
+		[CONFIG_TYPE_FLAGS] = CONFIG_KIND_LIST,
+		[CONFIG_TYPE_LISTENERS] = CONFIG_KIND_LIST,
+		[CONFIG_TYPE_LISTENER] = CONFIG_KIND_STRING,
+		[CONFIG_TYPE_DIRS] = CONFIG_KIND_LIST,
+		[CONFIG_TYPE_CPUS] = CONFIG_KIND_LIST,
+	};
+	const struct config_desc *d = &config_table[key];
+	return (struct config_about){
+		.name = d->name, .def = d->def, .help = d->help, .kind = kinds[d->type]};
+}

@@ -199,6 +199,33 @@ void grp_forget_topics(struct grp_core *c, struct grp_now now,
    now on. Writes that are out still have to come back. */
 void grp_drain(struct grp_core *c, struct grp_now now);
 
+/* ---- as tools see it: borrowed until the next call that changes anything ---- */
+
+/* Loaded groups in a fixed order: `after` NULL gives the first one; NULL at the end. */
+const struct grp *grp_next(const struct grp_core *c, const struct grp *after);
+/* Whether there is nothing left to load: grp_next gives all groups. */
+bool grp_all_loaded(const struct grp_core *c);
+struct grp_about {
+	struct kstr id;
+	struct kstr state;	   /* by Kafka's name */
+	struct kstr protocol_type; /* "": a group that only commits offsets */
+	struct kstr protocol;	   /* "" unless stable */
+	bool stable;
+	uint32_t members;
+};
+struct grp_about grp_about(const struct grp *g);
+struct grp_member;
+const struct grp_member *grp_member_next(const struct grp *g, const struct grp_member *after);
+struct grp_member_about {
+	struct kstr id;
+	struct kstr instance; /* null: dynamic */
+	struct kstr client_id;
+	struct kstr client_host;
+	struct kbytes metadata; /* of the protocol; empty, as the assignment, unless stable */
+	struct kbytes assignment;
+};
+struct grp_member_about grp_member_about(const struct grp_member *m);
+
 /* ---- looking at it ---- */
 
 struct grp_stats {

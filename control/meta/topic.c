@@ -14,7 +14,7 @@ void topics_init(struct topics *t)
 	*t = (struct topics){0};
 }
 
-static void topic_unref(struct topic *topic)
+void topic_unref(struct topic *topic)
 {
 	CHECK(topic->refs > 0);
 	if (--topic->refs > 0)
@@ -91,13 +91,18 @@ static uint32_t position(const struct topics *t, struct kstr name, bool *found)
 	return low;
 }
 
+bool topics_position(const struct topics *t, struct kstr name, uint32_t *at)
+{
+	bool found = false;
+	if (name.len > 0)
+		*at = position(t, name, &found);
+	return found;
+}
+
 const struct topic *topics_find(const struct topics *t, struct kstr name)
 {
-	bool found;
-	if (name.len <= 0)
-		return NULL;
-	uint32_t i = position(t, name, &found);
-	return found ? t->v[i] : NULL;
+	uint32_t at;
+	return topics_position(t, name, &at) ? t->v[at] : NULL;
 }
 
 const struct topic *topics_find_id(const struct topics *t, const struct uuid *id)
@@ -133,8 +138,7 @@ static void id_take(struct topics *t, uint32_t id)
 	t->id_limit = max_of(t->id_limit, id + 1);
 }
 
-/* The n lowest free ids into out. */
-static int ids_allocate(struct topics *t, uint32_t n, uint32_t *out)
+int topics_take_ids(struct topics *t, uint32_t n, uint32_t *out)
 {
 	if (ids_reserve(t, t->id_limit + n) < 0)
 		return -1;
@@ -187,8 +191,8 @@ static int settings_copy(struct topic *topic, const struct topic_setting_arg *ar
 	return 0;
 }
 
-static struct topic *topic_new(struct kstr name, const struct uuid *id, bool internal,
-	int32_t partitions, const struct topic_setting_arg *settings, int32_t setting_count)
+struct topic *topic_new(struct kstr name, const struct uuid *id, bool internal, int32_t partitions,
+	const struct topic_setting_arg *settings, int32_t setting_count)
 {
 	struct topic *topic = calloc(1, sizeof(*topic));
 	if (!topic)
@@ -250,7 +254,8 @@ int16_t topics_create(struct topics *t, const struct config *cfg, const struct t
 	int32_t n = topic_spec_partitions(spec, cfg);
 	struct topic *topic = topic_new(
 		spec->name, &spec->id, spec->internal, n, spec->settings, spec->setting_count);
-	if (!topic || table_reserve(t) < 0 || ids_allocate(t, (uint32_t)n, topic->part_ids) < 0) {
+	if (!topic || table_reserve(t) < 0 ||
+		topics_take_ids(t, (uint32_t)n, topic->part_ids) < 0) {
 		if (topic)
 			topic_unref(topic);
 		snprintf(err, err_size, "The broker is out of memory.");
@@ -262,9 +267,8 @@ int16_t topics_create(struct topics *t, const struct config *cfg, const struct t
 
 int16_t topics_delete(struct topics *t, struct kstr name)
 {
-	bool found = false;
-	uint32_t at = name.len > 0 ? position(t, name, &found) : 0;
-	if (!found)
+	uint32_t at;
+	if (!topics_position(t, name, &at))
 		return KE_UNKNOWN_TOPIC_OR_PARTITION;
 	if (gone_reserve(t) < 0)
 		return KE_UNKNOWN_SERVER_ERROR;

@@ -40,7 +40,11 @@ struct topic_setting_desc {
 	int64_t max;
 	const char *choices; /* a|b|c */
 	int broker_key;	     /* enum config_key that gives the default; -1: none */
+	const char *help;    /* NULL: that of broker_key */
 };
+/* What it says to operators. Static text. */
+const char *topic_setting_help(const struct topic_setting_desc *desc);
+enum config_kind topic_setting_kind(const struct topic_setting_desc *desc);
 
 /* All of them, in order of name. */
 const struct topic_setting_desc *topic_settings(uint32_t *count);
@@ -138,6 +142,50 @@ int32_t topic_spec_partitions(const struct topic_spec *spec, const struct config
  * its part ids taken, until topics_forget.
  */
 int16_t topics_delete(struct topics *t, struct kstr name);
+
+/* What is to be done to one setting; the numbers of KIP-339. */
+enum topic_alter_op {
+	TOPIC_ALTER_SET = 0,
+	TOPIC_ALTER_DELETE = 1, /* back to the default */
+	TOPIC_ALTER_APPEND = 2, /* to a list */
+	TOPIC_ALTER_SUBTRACT = 3,
+};
+struct topic_alter_arg {
+	struct kstr name;
+	struct kstr value;
+	int8_t op; /* enum topic_alter_op, as a client sent it */
+};
+/* Borrowed. */
+struct topic_alteration {
+	struct kstr name;
+	const struct topic_alter_arg *args;
+	int32_t count;
+	bool replace; /* what is not named goes back to its default (AlterConfigs) */
+};
+/*
+ * Changes settings of a topic, all or none. KE_NONE, or with a sentence in err
+ * UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST (a name twice, a value missing, no such operation),
+ * INVALID_CONFIG, or (memory is short) UNKNOWN_SERVER_ERROR.
+ */
+int16_t topics_alter(struct topics *t, const struct config *cfg, const struct topic_alteration *a,
+	char *err, size_t err_size);
+
+/* More partitions for a topic; borrowed. */
+struct topic_growth {
+	struct kstr name;
+	int32_t count; /* of all of them */
+	const struct topic_assignment
+		*assignments;	  /* of the new ones; partition is not looked at */
+	int32_t assignment_count; /* -1: none given */
+};
+/*
+ * KE_NONE, or with a sentence in err UNKNOWN_TOPIC_OR_PARTITION, INVALID_PARTITIONS,
+ * INVALID_REPLICA_ASSIGNMENT, POLICY_VIOLATION (too many), INVALID_REQUEST (a topic of the
+ * broker's own) or (memory is short) UNKNOWN_SERVER_ERROR.
+ */
+int16_t topics_grow(struct topics *t, const struct config *cfg, const struct topic_growth *g,
+	char *err, size_t err_size);
+
 /* Every log of the deleted topic is gone: its tombstone goes, its part ids are free again. False:
  * there is no such tombstone. */
 bool topics_forget(struct topics *t, const struct uuid *id);

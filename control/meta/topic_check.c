@@ -161,27 +161,28 @@ static int16_t check_replication(const struct topic_spec *spec, char *err, size_
 		spec->replication, spec->replication);
 }
 
-/* The whole number that the topic will have: the request's last one, or the broker's. */
-static int64_t effective(const struct topic_spec *spec, const char *name, int64_t broker)
+/* The whole number that the topic will have: the last one given, or the broker's. */
+static int64_t effective(
+	const struct topic_setting_arg *args, int32_t count, const char *name, int64_t broker)
 {
-	for (int32_t i = spec->setting_count - 1; i >= 0; i--) {
+	for (int32_t i = count - 1; i >= 0; i--) {
 		char text[TOPIC_VALUE_MAX + 1];
-		if (!kstr_equal(spec->settings[i].name, kstr_of(name)))
+		if (!kstr_equal(args[i].name, kstr_of(name)))
 			continue;
-		kstr_copy(spec->settings[i].value, text, sizeof(text));
+		kstr_copy(args[i].value, text, sizeof(text));
 		return strtoll(text, NULL, 10);
 	}
 	return broker;
 }
 
-static int16_t check_settings(
-	const struct topic_spec *spec, const struct config *cfg, char *err, size_t size)
+int16_t topic_settings_check(const struct topic_setting_arg *args, int32_t count,
+	const struct config *cfg, char *err, size_t size)
 {
-	for (int32_t i = 0; i < spec->setting_count; i++)
-		if (topic_setting_check(&spec->settings[i], cfg, err, size) < 0)
+	for (int32_t i = 0; i < count; i++)
+		if (topic_setting_check(&args[i], cfg, err, size) < 0)
 			return KE_INVALID_CONFIG;
-	int64_t min = effective(spec, "min.compaction.lag.ms", cfg->cleaner_min_lag_ms);
-	int64_t max = effective(spec, "max.compaction.lag.ms", cfg->cleaner_max_lag_ms);
+	int64_t min = effective(args, count, "min.compaction.lag.ms", cfg->cleaner_min_lag_ms);
+	int64_t max = effective(args, count, "max.compaction.lag.ms", cfg->cleaner_max_lag_ms);
 	if (min > max)
 		return refuse(KE_INVALID_CONFIG, err, size,
 			"conflict topic config setting min.compaction.lag.ms (%lld) > "
@@ -201,5 +202,6 @@ int16_t topics_validate(const struct topics *t, const struct config *cfg,
 		e = check_partitions(t, spec, cfg, err, err_size);
 	if (!e && spec->assignment_count == 0)
 		e = check_replication(spec, err, err_size);
-	return e ? e : check_settings(spec, cfg, err, err_size);
+	return e ? e
+		 : topic_settings_check(spec->settings, spec->setting_count, cfg, err, err_size);
 }

@@ -13,48 +13,75 @@
 #define NO_KEY -1
 
 static const struct topic_setting_desc settings[] = {
-	{"cleanup.policy", TOPIC_SET_LIST, "delete", 0, 0, "delete|compact", B(cleanup_policy)},
-	{"compression.gzip.level", TOPIC_SET_INT, "-1", -1, 9, NULL, NO_KEY},
-	{"compression.lz4.level", TOPIC_SET_INT, "9", 1, 17, NULL, NO_KEY},
+	{"cleanup.policy", TOPIC_SET_LIST, "delete", 0, 0, "delete|compact", B(cleanup_policy),
+		NULL},
+	{"compression.gzip.level", TOPIC_SET_INT, "-1", -1, 9, NULL, NO_KEY,
+		"level of gzip when the broker compresses; batches are stored as sent"},
+	{"compression.lz4.level", TOPIC_SET_INT, "9", 1, 17, NULL, NO_KEY,
+		"level of lz4 when the broker compresses; batches are stored as sent"},
 	{"compression.type", TOPIC_SET_ENUM, "producer", 0, 0,
-		"producer|uncompressed|gzip|snappy|lz4|zstd", B(compression_type)},
-	{"compression.zstd.level", TOPIC_SET_INT, "3", -131072, 22, NULL, NO_KEY},
+		"producer|uncompressed|gzip|snappy|lz4|zstd", B(compression_type), NULL},
+	{"compression.zstd.level", TOPIC_SET_INT, "3", -131072, 22, NULL, NO_KEY,
+		"level of zstd when the broker compresses; batches are stored as sent"},
 	{"delete.retention.ms", TOPIC_SET_INT, "86400000", 0, INT64_MAX, NULL,
-		B(cleaner_delete_retention_ms)},
-	{"durability", TOPIC_SET_ENUM, "flush", 0, 0, "flush|written", B(durability)},
-	{"errors.deadletterqueue.group.enable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY},
-	{"file.delete.delay.ms", TOPIC_SET_INT, "60000", 0, INT64_MAX, NULL, NO_KEY},
-	{"flush.messages", TOPIC_SET_INT, LONG_MAX_TEXT, 1, INT64_MAX, NULL, NO_KEY},
-	{"flush.ms", TOPIC_SET_INT, LONG_MAX_TEXT, 0, INT64_MAX, NULL, NO_KEY},
-	{"follower.replication.throttled.replicas", TOPIC_SET_TEXT, "", 0, 0, NULL, NO_KEY},
-	{"index.interval.bytes", TOPIC_SET_INT, "4096", 0, INT32_MAX, NULL, NO_KEY},
-	{"leader.replication.throttled.replicas", TOPIC_SET_TEXT, "", 0, 0, NULL, NO_KEY},
-	{"local.retention.bytes", TOPIC_SET_INT, "-2", -2, INT64_MAX, NULL, NO_KEY},
-	{"local.retention.ms", TOPIC_SET_INT, "-2", -2, INT64_MAX, NULL, NO_KEY},
+		B(cleaner_delete_retention_ms), NULL},
+	{"durability", TOPIC_SET_ENUM, "flush", 0, 0, "flush|written", B(durability), NULL},
+	{"errors.deadletterqueue.group.enable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY,
+		"accepted for tools; there are no share groups"},
+	{"file.delete.delay.ms", TOPIC_SET_INT, "60000", 0, INT64_MAX, NULL, NO_KEY,
+		"accepted for tools; files of removed segments go when their readers have"},
+	{"flush.messages", TOPIC_SET_INT, LONG_MAX_TEXT, 1, INT64_MAX, NULL, NO_KEY,
+		"accepted for tools; an acknowledged batch is flushed (see durability)"},
+	{"flush.ms", TOPIC_SET_INT, LONG_MAX_TEXT, 0, INT64_MAX, NULL, NO_KEY,
+		"accepted for tools; an acknowledged batch is flushed (see durability)"},
+	{"follower.replication.throttled.replicas", TOPIC_SET_TEXT, "", 0, 0, NULL, NO_KEY,
+		"accepted for tools; there are no followers"},
+	{"index.interval.bytes", TOPIC_SET_INT, "4096", 0, INT32_MAX, NULL, NO_KEY,
+		"accepted for tools; the index has an entry for each block"},
+	{"leader.replication.throttled.replicas", TOPIC_SET_TEXT, "", 0, 0, NULL, NO_KEY,
+		"accepted for tools; there are no followers"},
+	{"local.retention.bytes", TOPIC_SET_INT, "-2", -2, INT64_MAX, NULL, NO_KEY,
+		"accepted for tools; there is no remote storage"},
+	{"local.retention.ms", TOPIC_SET_INT, "-2", -2, INT64_MAX, NULL, NO_KEY,
+		"accepted for tools; there is no remote storage"},
 	{"max.compaction.lag.ms", TOPIC_SET_INT, LONG_MAX_TEXT, 1, INT64_MAX, NULL,
-		B(cleaner_max_lag_ms)},
-	{"max.message.bytes", TOPIC_SET_INT, "1048588", 0, INT32_MAX, NULL, B(message_max_bytes)},
-	{"message.downconversion.enable", TOPIC_SET_BOOL, "true", 0, 0, NULL, NO_KEY},
+		B(cleaner_max_lag_ms), NULL},
+	{"max.message.bytes", TOPIC_SET_INT, "1048588", 0, INT32_MAX, NULL, B(message_max_bytes),
+		NULL},
+	{"message.downconversion.enable", TOPIC_SET_BOOL, "true", 0, 0, NULL, NO_KEY,
+		"accepted for tools; only record format 2 is there"},
 	{"message.timestamp.after.max.ms", TOPIC_SET_INT, "3600000", 0, INT64_MAX, NULL,
-		B(timestamp_after_max_ms)},
+		B(timestamp_after_max_ms), NULL},
 	{"message.timestamp.before.max.ms", TOPIC_SET_INT, LONG_MAX_TEXT, 0, INT64_MAX, NULL,
-		B(timestamp_before_max_ms)},
+		B(timestamp_before_max_ms), NULL},
 	{"message.timestamp.type", TOPIC_SET_ENUM, "CreateTime", 0, 0, "CreateTime|LogAppendTime",
-		B(timestamp_type)},
-	{"min.cleanable.dirty.ratio", TOPIC_SET_REAL, "0.5", 0, 1, NULL, B(cleaner_min_ratio_ppm)},
-	{"min.compaction.lag.ms", TOPIC_SET_INT, "0", 0, INT64_MAX, NULL, B(cleaner_min_lag_ms)},
-	{"min.insync.replicas", TOPIC_SET_INT, "1", 1, INT16_MAX, NULL, B(min_insync_replicas)},
-	{"preallocate", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY},
-	{"remote.log.copy.disable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY},
-	{"remote.log.delete.on.disable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY},
-	{"remote.storage.enable", TOPIC_SET_ENUM, "false", 0, 0, "false", NO_KEY},
-	{"retention.bytes", TOPIC_SET_INT, "-1", -1, INT64_MAX, NULL, B(retention_bytes)},
-	{"retention.ms", TOPIC_SET_INT, "604800000", -1, INT64_MAX, NULL, B(retention_ms_key)},
-	{"segment.bytes", TOPIC_SET_INT, "1073741824", 1 << 20, INT32_MAX, NULL, B(segment_bytes)},
-	{"segment.index.bytes", TOPIC_SET_INT, "10485760", 4, INT32_MAX, NULL, NO_KEY},
-	{"segment.jitter.ms", TOPIC_SET_INT, "0", 0, INT64_MAX, NULL, NO_KEY},
-	{"segment.ms", TOPIC_SET_INT, "604800000", 1, INT64_MAX, NULL, B(roll_ms_key)},
-	{"unclean.leader.election.enable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY},
+		B(timestamp_type), NULL},
+	{"min.cleanable.dirty.ratio", TOPIC_SET_REAL, "0.5", 0, 1, NULL, B(cleaner_min_ratio_ppm),
+		NULL},
+	{"min.compaction.lag.ms", TOPIC_SET_INT, "0", 0, INT64_MAX, NULL, B(cleaner_min_lag_ms),
+		NULL},
+	{"min.insync.replicas", TOPIC_SET_INT, "1", 1, INT16_MAX, NULL, B(min_insync_replicas),
+		NULL},
+	{"preallocate", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY,
+		"accepted for tools; files always grow ahead of the writer"},
+	{"remote.log.copy.disable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY,
+		"accepted for tools; there is no remote storage"},
+	{"remote.log.delete.on.disable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY,
+		"accepted for tools; there is no remote storage"},
+	{"remote.storage.enable", TOPIC_SET_ENUM, "false", 0, 0, "false", NO_KEY,
+		"only false: there is no remote storage"},
+	{"retention.bytes", TOPIC_SET_INT, "-1", -1, INT64_MAX, NULL, B(retention_bytes), NULL},
+	{"retention.ms", TOPIC_SET_INT, "604800000", -1, INT64_MAX, NULL, B(retention_ms_key),
+		NULL},
+	{"segment.bytes", TOPIC_SET_INT, "1073741824", 1 << 20, INT32_MAX, NULL, B(segment_bytes),
+		NULL},
+	{"segment.index.bytes", TOPIC_SET_INT, "10485760", 4, INT32_MAX, NULL, NO_KEY,
+		"accepted for tools; an index is as large as its segment needs"},
+	{"segment.jitter.ms", TOPIC_SET_INT, "0", 0, INT64_MAX, NULL, NO_KEY,
+		"accepted for tools; segments roll when they are written to"},
+	{"segment.ms", TOPIC_SET_INT, "604800000", 1, INT64_MAX, NULL, B(roll_ms_key), NULL},
+	{"unclean.leader.election.enable", TOPIC_SET_BOOL, "false", 0, 0, NULL, NO_KEY,
+		"accepted for tools; there is one replica"},
 };
 
 const struct topic_setting_desc *topic_settings(uint32_t *count)
@@ -69,6 +96,27 @@ const struct topic_setting_desc *topic_setting_find(struct kstr name)
 		if (kstr_equal(name, kstr_of(settings[i].name)))
 			return &settings[i];
 	return NULL;
+}
+
+const char *topic_setting_help(const struct topic_setting_desc *d)
+{
+	return d->help ? d->help : config_about((enum config_key)d->broker_key).help;
+}
+
+enum config_kind topic_setting_kind(const struct topic_setting_desc *d)
+{
+	switch (d->type) {
+	case TOPIC_SET_BOOL:
+		return CONFIG_KIND_BOOLEAN;
+	case TOPIC_SET_INT:
+		return d->max > INT32_MAX ? CONFIG_KIND_LONG : CONFIG_KIND_INT;
+	case TOPIC_SET_LIST:
+		return CONFIG_KIND_LIST;
+	case TOPIC_SET_REAL:
+		return CONFIG_KIND_DOUBLE;
+	default:
+		return CONFIG_KIND_STRING;
+	}
 }
 
 /* Index of text in "a|b|c"; -1. */

@@ -20,11 +20,17 @@
 	X(HEARTBEAT, 12)                                                                           \
 	X(LEAVE_GROUP, 13)                                                                         \
 	X(SYNC_GROUP, 14)                                                                          \
+	X(DESCRIBE_GROUPS, 15)                                                                     \
+	X(LIST_GROUPS, 16)                                                                         \
 	X(API_VERSIONS, 18)                                                                        \
 	X(CREATE_TOPICS, 19)                                                                       \
 	X(DELETE_TOPICS, 20)                                                                       \
 	X(DELETE_RECORDS, 21)                                                                      \
 	X(INIT_PRODUCER_ID, 22)                                                                    \
+	X(DESCRIBE_CONFIGS, 32)                                                                    \
+	X(ALTER_CONFIGS, 33)                                                                       \
+	X(CREATE_PARTITIONS, 37)                                                                   \
+	X(INCREMENTAL_ALTER_CONFIGS, 44)                                                           \
 	X(DESCRIBE_CLUSTER, 60)
 
 enum kp_api_key {

@@ -433,6 +433,96 @@ static void begin_offsets(struct env *e)
 	settle(e);
 }
 
+/* How many groups there are of this state and type; NULL: of any. */
+static int32_t listed(struct env *e, int16_t version, const char *state, const char *type)
+{
+	struct kstr s = kstr_of(state ? state : ""), t = kstr_of(type ? type : "");
+	struct kp_list_groups_request req = {.states_filter = &s,
+		.n_states_filter = state != NULL,
+		.types_filter = &t,
+		.n_types_filter = type != NULL};
+	struct kp_list_groups_response r;
+	struct msg *m = ask(e, KP_LIST_GROUPS, version, &req, &r);
+	assert_int_equal(r.error_code, KE_NONE);
+	for (int32_t i = 0; i < r.n_groups; i++) {
+		assert_true(kstr_equal(r.groups[i].group_id, kstr_of("g")));
+		assert_true(kstr_equal(r.groups[i].protocol_type, kstr_of("consumer")));
+	}
+	int32_t n = r.n_groups;
+	free_msg(m);
+	return n;
+}
+
+static struct msg *describe(
+	struct env *e, int16_t version, const char *group, struct kp_describe_groups_response *r)
+{
+	struct kstr id = kstr_of(group);
+	struct kp_describe_groups_request req = {
+		.groups = &id, .n_groups = 1, .include_authorized_operations = version >= 3};
+	struct msg *m = ask(e, KP_DESCRIBE_GROUPS, version, &req, r);
+	assert_int_equal(r->n_groups, 1);
+	assert_true(kstr_equal(r->groups[0].group_id, id));
+	return m;
+}
+
+static void test_groups_are_listed_and_described(void **state)
+{
+	struct env *e = *state;
+	struct kp_find_coordinator_response found;
+	struct kp_join_group_response j;
+	struct kp_describe_groups_response r;
+	assert_int_equal(listed(e, 5, NULL, NULL), 0);
+	find(e, 3, 0, &found);
+	settle(e);
+	struct msg *m = wait_for(e, send_join(e, ""));
+	decode(m, &j);
+	char id[128];
+	kstr_copy(j.member_id, id, sizeof(id));
+	free_msg(m);
+	free_msg(wait_for(e, send_join(e, id)));
+	m = describe(e, 6, "g", &r);
+	assert_true(kstr_equal(r.groups[0].group_state, kstr_of("CompletingRebalance")));
+	assert_int_equal(r.groups[0].protocol_data.len, 0);
+	assert_int_equal(r.groups[0].members[0].member_metadata.len, 0);
+	free_msg(m);
+	struct kp_sync_group_request_assignment a = {
+		.member_id = kstr_of(id), .assignment = {.p = (const uint8_t *)"mine", .len = 4}};
+	struct kp_sync_group_request sync;
+	struct kp_sync_group_response synced;
+	kp_default_sync_group_request(&sync);
+	sync.group_id = kstr_of("g");
+	sync.generation_id = 1;
+	sync.member_id = kstr_of(id);
+	sync.assignments = &a;
+	sync.n_assignments = 1;
+	free_msg(ask(e, KP_SYNC_GROUP, 3, &sync, &synced));
+	for (int16_t version = 0; version <= 6; version++) {
+		m = describe(e, version, "g", &r);
+		const struct kp_describe_groups_response_group *g = &r.groups[0];
+		assert_int_equal(g->error_code, KE_NONE);
+		assert_true(kstr_equal(g->group_state, kstr_of("Stable")));
+		assert_true(kstr_equal(g->protocol_type, kstr_of("consumer")));
+		assert_true(kstr_equal(g->protocol_data, kstr_of("range")));
+		assert_int_equal(g->n_members, 1);
+		assert_true(kstr_equal(g->members[0].member_id, kstr_of(id)));
+		assert_int_equal(g->members[0].member_metadata.len, 3);
+		assert_memory_equal(g->members[0].member_assignment.p, "mine", 4);
+		assert_int_equal(g->authorized_operations > 0, version >= 3);
+		free_msg(m);
+		m = describe(e, version, "other", &r);
+		assert_true(kstr_equal(r.groups[0].group_state, kstr_of("Dead")));
+		assert_int_equal(
+			r.groups[0].error_code, version < 6 ? KE_NONE : KE_GROUP_ID_NOT_FOUND);
+		free_msg(m);
+	}
+	for (int16_t version = 0; version <= 5; version++)
+		assert_int_equal(listed(e, version, NULL, NULL), 1);
+	assert_int_equal(listed(e, 4, "stable", NULL), 1);
+	assert_int_equal(listed(e, 4, "Empty", NULL), 0);
+	assert_int_equal(listed(e, 5, NULL, "Classic"), 1);
+	assert_int_equal(listed(e, 5, NULL, "consumer"), 0);
+}
+
 static void test_offsets_are_committed_and_fetched_in_every_version(void **state)
 {
 	struct env *e = *state;
@@ -648,6 +738,7 @@ int main(void)
 		groups_test(test_the_first_question_for_a_coordinator_makes_the_offsets_topic),
 		groups_test(test_without_the_offsets_topic_nobody_is_the_coordinator),
 		groups_test(test_a_member_joins_syncs_and_leaves),
+		groups_test(test_groups_are_listed_and_described),
 		groups_test(test_offsets_are_committed_and_fetched_in_every_version),
 		groups_test(test_commits_that_come_during_a_write_share_the_next_batch),
 		groups_test(test_a_commit_that_cannot_be_stored_is_refused),
