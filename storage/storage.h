@@ -212,6 +212,7 @@ struct st_req {
 	X(journal_bytes, "room in the commit journals")                                            \
 	X(journal_used_bytes, "of it in use")                                                      \
 	X(played_bytes_total, "bytes of the journal played at the start")                          \
+	X(recycled_total, "segments that took the file of a removed one")                          \
 	X(removed_bytes_total, "bytes of segments removed by retention")                           \
 	X(cleaned_bytes_total, "bytes read by compaction")                                         \
 	X(corrupt_blocks_total, "blocks found damaged")                                            \

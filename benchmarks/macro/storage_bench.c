@@ -20,10 +20,12 @@
 #define MIB (1u << 20)
 #define MEMORY_DEFAULT 512u
 #define JOURNAL_BYTES (256ull * MIB)
-#define INGEST_WINDOW (16u * MIB) /* bytes in flight */
+#define INGEST_SEGMENT (16ull * MIB)
+#define INGEST_WARM 4u /* segments of each log before the count begins */
 #define RAW_UNIT MIB
 #define RAW_DEPTH 16u
 #define RAW_FLUSH_EVERY (64u * MIB)
+#define INGEST_WINDOW RAW_FLUSH_EVERY /* bytes not acknowledged yet: the raw writer has as many */
 #define SMALL_UNIT 1024u
 #define SMALL_LOGS 1000u
 /* Batches of each log before the count begins: each has its segment by then. */
@@ -43,11 +45,19 @@ struct options {
 	FILE *json;
 };
 
+/* Retention of a log, one request at a time. */
+struct upkeep {
+	struct st_req req;
+	int64_t segment; /* that was active when it was last asked for */
+	bool done;
+};
+
 /* The engine of one measurement. */
 struct bench {
 	const struct options *o;
 	struct asker a;
 	struct asker_log *logs;
+	struct upkeep *upkeep;
 	uint32_t log_count;
 	int32_t next_partition; /* every turn has logs of its own */
 	uint8_t *batch;
@@ -86,7 +96,8 @@ static void bench_open(struct bench *b, const struct options *o, uint32_t unit, 
 	b->log_count = logs;
 	b->logs = calloc(logs, sizeof(*b->logs));
 	b->batch = malloc(unit);
-	CHECK(b->logs && b->batch && value);
+	b->upkeep = calloc(logs, sizeof(*b->upkeep));
+	CHECK(b->logs && b->upkeep && b->batch && value);
 	for (uint32_t i = 0; i < unit; i++)
 		value[i] = (uint8_t)(i * 2654435761u >> 11);
 	asker_batch(b->batch, unit, clock_wall_ms(), value);
@@ -107,6 +118,7 @@ static void bench_close(struct bench *b)
 	if (!asker_stop(&b->a))
 		die("the engine did not stop cleanly");
 	free(b->logs);
+	free(b->upkeep);
 	free(b->batch);
 }
 
@@ -150,20 +162,55 @@ static void append(struct bench *b, uint32_t i)
 
 /* ---- the engine's turns ---- */
 
-static struct turn engine_ingest(struct bench *b)
+/* Retention by size, of one segment, for a log that has rolled. */
+static void ingest_retain(struct bench *b, uint32_t i)
 {
-	uint64_t count = b->o->ingest_bytes / b->unit;
+	static const struct st_policy policy = {
+		.remove = true, .retention_ms = -1, .retention_bytes = 1};
+	struct upkeep *u = &b->upkeep[i];
+	struct asker_log *l = &b->logs[i];
+	if (u->segment == l->segment || !u->done || l->segment == 0)
+		return;
+	u->segment = l->segment;
+	u->done = false;
+	u->req = (struct st_req){.op = ST_RETAIN,
+		.asker = ASKER_INDEX,
+		.log = l->log,
+		.user = &u->done,
+		.retain = {
+			.policy = policy, .limit = l->durable_offset, .now_ms = clock_wall_ms()}};
+	list_init(&u->req.node);
+	CHECK(st_push(b->a.worker, ASKER_INDEX, &u->req));
+}
+
+static void ingest_units(struct bench *b, uint64_t count)
+{
 	uint32_t window = INGEST_WINDOW / b->unit;
-	open_logs(b);
-	struct usage before = usage_now(b->o->dir);
 	for (uint64_t n = 0; n < count; n++) {
 		while (b->a.in_flight >= window)
 			asker_poll(&b->a, true);
 		append(b, (uint32_t)(n % b->log_count));
+		ingest_retain(b, (uint32_t)(n % b->log_count));
 	}
 	drain(b);
+}
+
+/* Of logs that retention by size has been at for a while, as those of a running broker. */
+static struct turn engine_ingest(struct bench *b)
+{
+	uint64_t count = b->o->ingest_bytes / b->unit;
+	b->a.segment_bytes = max_of(INGEST_SEGMENT, b->o->ingest_bytes / b->log_count / 8);
+	open_logs(b);
+	for (uint32_t i = 0; i < b->log_count; i++)
+		b->upkeep[i] = (struct upkeep){.done = true};
+	ingest_units(b, INGEST_WARM * b->a.segment_bytes / b->unit * b->log_count);
+	struct usage before = usage_now(b->o->dir);
+	ingest_units(b, count);
 	struct turn t = {
 		.units = count, .wall_s = (double)(clock_mono_ns() - before.wall_ns) / 1e9};
+	for (uint32_t i = 0; i < b->log_count; i++)
+		while (!b->upkeep[i].done)
+			asker_poll(&b->a, true);
 	settle_logs(b);
 	t.used = usage_between(before, usage_now(b->o->dir));
 	delete_logs(b);

@@ -96,7 +96,8 @@ int mem_rename(struct io *io, const char *from, const char *to)
 }
 
 const struct io_api mem_api = {nullptr, nullptr, mem_open, mem_close, nullptr, nullptr, mem_pread,
-	mem_pwrite, mem_flush, nullptr, nullptr, mem_rename, mem_unlink, mem_flush_dir, nullptr};
+	mem_pwrite, mem_flush, nullptr, nullptr, mem_rename, mem_unlink, mem_flush_dir, nullptr,
+	nullptr};
 
 constexpr uint32_t SEGMENT = 8u << 20;
 constexpr int SEGMENTS = 4;

@@ -92,6 +92,10 @@ int null_rename(struct io *, const char *from, const char *to)
 		snprintf(f->path, sizeof(f->path), "%s", to);
 	return f ? 0 : -2;
 }
+bool null_reaches(struct io *, const char *)
+{
+	return true;
+}
 int null_list(struct io *, const char *, void (*)(void *, const char *), void *)
 {
 	return 0;
@@ -116,7 +120,7 @@ uint32_t null_reap(struct io *io, struct list *done)
 
 const struct io_api null_api = {null_submit, null_reap, null_open, null_close, null_size,
 	null_truncate, null_pread, null_pwrite, null_fsync, null_path, null_path, null_rename,
-	null_path, null_path, null_list};
+	null_path, null_path, null_reaches, null_list};
 
 // One batch with one record, so that its whole size is about 100 bytes.
 uint32_t small_batch(uint8_t *out, uint32_t room)

@@ -298,6 +298,8 @@ enum part_step part_try_append(
 	}
 	place_batch(p, op, &pl, &info, now_ms);
 	send_run(p, out);
+	if (pl.roll)
+		part_upkeep_rolled(p, now_ms, out);
 	return PART_STEP_DONE;
 }
 

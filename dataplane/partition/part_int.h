@@ -72,6 +72,9 @@ void part_lookup_stored(struct part *p, struct st_req *r, struct part_out *out);
 /* upkeep.c */
 enum part_step part_try_trim(struct part *p, struct part_op *op, struct part_out *out);
 void part_trim_stored(struct part *p, struct st_req *r, struct part_out *out);
+/* The log has rolled: what retention.bytes lets go is asked for at once, so that the log stays near
+ * its limit at any rate, and a removed segment's file is there for the next roll. */
+void part_upkeep_rolled(struct part *p, int64_t now_ms, struct part_out *out);
 /* ST_RETAIN or ST_CLEAN has been answered. */
 void part_upkeep_stored(struct part *p, struct st_req *r, struct part_out *out);
 /* Upkeep requests at the storage. */

@@ -76,6 +76,14 @@ void part_upkeep(
 		p->cleaning = ask(p, ST_CLEAN, policy, now_ms, out);
 }
 
+void part_upkeep_rolled(struct part *p, int64_t now_ms, struct part_out *out)
+{
+	struct st_policy policy = p->config.policy;
+	policy.compact = false;
+	if (policy.retention_bytes >= 0)
+		part_upkeep(p, &policy, now_ms, out);
+}
+
 void part_upkeep_stored(struct part *p, struct st_req *r, struct part_out *out)
 {
 	*(r->op == ST_RETAIN ? &p->retaining : &p->cleaning) = false;

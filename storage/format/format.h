@@ -38,6 +38,7 @@ _Static_assert(
 #define FMT_LOG_META_NAME "log.meta"
 #define FMT_DELETED_SUFFIX ".deleted"
 #define FMT_TMP_SUFFIX ".tmp"
+#define FMT_SPARE_NAME "spare"
 
 #define FMT_DIR_MAGIC "MRDIR\0\0"
 #define FMT_LOG_MAGIC "MRLOG\0\0"

@@ -17,12 +17,14 @@ struct listing {
 	uint32_t count;
 	uint32_t capacity;
 	bool short_of_memory;
+	bool spare;
 };
 
 static void listing_add(void *arg, const char *name)
 {
 	struct listing *ls = arg;
 	int64_t base;
+	ls->spare |= strcmp(name, FMT_SPARE_NAME) == 0;
 	if (!fmt_segment_name_parse(name, "log", &base) || ls->short_of_memory)
 		return;
 	if (ls->count == ls->capacity) {
@@ -115,5 +117,10 @@ enum st_err log_list(struct log_env *env, struct log *l)
 		l->damaged = true;
 	}
 	l->listed = true;
+	if (ls.spare &&
+		l->spare_size == 0) { /* of an earlier life: what it was used for is not known */
+		l->spare_size = FMT_PAGE;
+		spare_drop(env, l);
+	}
 	return ST_OK;
 }

@@ -222,6 +222,7 @@ int log_flush_names(struct log_env *env, struct log *l)
 		log_flush_dir(env, store_dir_path(env->store, l->dir)) < 0)
 		return -EIO;
 	l->names_dirty = false;
+	l->dir_named = true;
 	return 0;
 }
 

@@ -59,8 +59,11 @@ struct segment {
 
 	struct io_file *file;  /* NULL: not open */
 	uint64_t file_size;    /* allocated; a multiple of a page */
+	uint64_t written_to;   /* of it, from 0 on: written, and flushed, in an earlier life of the
+				  file; not known after a start */
 	struct list cold_node; /* log_env.cold, for sealed ones that are open */
 	uint32_t reads;	       /* of it in flight: it stays open */
+	bool named;	       /* the file's name is flushed */
 	bool file_dirty;       /* written since the last flush */
 
 	struct fmt_block *blocks; /* NULL: not loaded */
@@ -85,10 +88,14 @@ struct log {
 	bool has_files;		   /* its directory exists */
 	bool names_dirty;	   /* names in its directory, or its own, have not been flushed */
 	bool names_flushing;	   /* and a checkpoint is at it */
+	bool dir_named;		   /* the directory's own name is flushed, and log.meta */
 	struct io_file *meta_file; /* log.meta while it has not been flushed */
 	bool listed;		   /* its sealed segments are in segments[] */
 	bool damaged;		   /* a part of it is known to be corrupt */
-	bool may_have_stray;	   /* a roll that was never committed may have left a file behind */
+	bool hot;		   /* large runs have gone straight to its segments lately */
+	uint64_t spare_size; /* of the removed segment that is kept for the next roll; 0: none */
+	uint32_t spare_age;  /* how often retention has seen it there */
+	bool may_have_stray; /* a roll that was never committed may have left a file behind */
 	struct uuid topic_id;
 	int32_t partition;
 	uint32_t seed; /* of block sums, but for the segment */
@@ -121,6 +128,7 @@ struct log_env {
 	uint64_t flushes; /* counters for the engine's metrics */
 	uint64_t io_errors;
 	uint64_t corrupt_blocks;
+	uint64_t recycled;
 };
 #define LOG_SCRATCH (1024u * 1024u)
 
@@ -270,6 +278,18 @@ enum st_err log_retain(struct log_env *env, struct log *l, const struct st_polic
 /* Unlinks the oldest segment when it lies wholly below the log's start and nobody reads it. True
  * when there may be more; *freed: bytes. */
 bool log_drop_oldest(struct log_env *env, struct log *l, uint64_t *freed);
+
+/* --- the segment that is kept for the next roll (spare.c) --------------------------------- */
+
+/* Instead of unlinking the file of s, which is sealed, flushed and not needed any more. False: it
+ * is not kept. */
+bool spare_keep(struct log_env *env, struct log *l, const struct segment *s);
+/* Gives it to s, which has no file yet, at path. False: there is none. */
+bool spare_take(struct log_env *env, struct log *l, struct segment *s, const char *path);
+/* Removes it. */
+void spare_drop(struct log_env *env, struct log *l);
+/* Retention looks at the log: a spare that no roll has wanted for a while goes. */
+void spare_grow_old(struct log_env *env, struct log *l);
 
 /* --- deletion (delete.c) ----------------------------------------------------------------- */
 

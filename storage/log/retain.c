@@ -25,6 +25,7 @@ enum st_err log_retain(struct log_env *env, struct log *l, const struct st_polic
 	int64_t limit, int64_t now_ms, int64_t *log_start)
 {
 	*log_start = l->log_start_offset;
+	spare_grow_old(env, l);
 	if (!policy->remove)
 		return ST_OK;
 	enum st_err err = log_list(env, l);
@@ -65,7 +66,7 @@ bool log_drop_oldest(struct log_env *env, struct log *l, uint64_t *freed)
 		s->index_dirty)
 		return true; /* later */
 	segment_path(env, l, s->base_offset, "log", path);
-	if (env->io->api->unlink(env->io, path) < 0)
+	if (!spare_keep(env, l, s) && env->io->api->unlink(env->io, path) < 0)
 		log_warn("storage", "cannot remove %s", path);
 	segment_path(env, l, s->base_offset, "index", path);
 	env->io->api->unlink(env->io, path);

@@ -85,6 +85,7 @@ int segment_open_file(struct log_env *env, struct log *l, struct segment *s)
 	/* What a file of this name holds already was never committed, or is what the journal tells
 	 * of: it is overwritten, or left as it is. */
 	segment_path(env, l, s->base_offset, "log", path);
+	spare_take(env, l, s, path);
 	int rc = env->io->api->open(env->io, path, IO_DIRECT | IO_CREATE, &s->file);
 	if (rc == 0 && s->fill_pos == 0)
 		l->names_dirty = true;

@@ -92,15 +92,27 @@ static void cycle_untake(struct st_log *l)
 	}
 }
 
+/* From how many bytes on a run is cheaper written once; at most a part of a small journal. */
+static uint64_t cycle_direct_min(const struct st_log *l)
+{
+	const struct segment *s = log_active(l->log);
+	uint64_t written_to = l->rolls ? l->log->spare_size : s->written_to;
+	bool reached = l->lane->reaches && l->direct_to <= written_to;
+	return min_of(cost_direct_min(&l->lane->cost, reached),
+		max_of(l->lane->st->ring_bytes / 16, 2ull * FMT_PAGE));
+}
+
 /* Large runs go straight to the segment. False: they cannot now, since the log is being filled. */
 static bool cycle_choose_path(struct st_log *l)
 {
 	const struct segment *s = log_active(l->log);
 	uint64_t fill_pos = l->rolls ? 0 : s->fill_pos;
 	l->direct_to = align_down(l->end_pos, (uint64_t)FMT_PAGE);
-	uint64_t least =
-		min_of((uint64_t)DIRECT_MIN, max_of(l->lane->st->ring_bytes / 16, 2ull * FMT_PAGE));
-	l->direct = l->end_pos - l->begin_pos >= least && l->direct_to > fill_pos;
+	uint64_t least = cycle_direct_min(l);
+	uint64_t size = l->end_pos - l->begin_pos;
+	l->direct = size >= least && l->direct_to > fill_pos;
+	if (!l->direct && size >= COST_WRITTEN_LEAST)
+		cost_note_not_tried(&l->lane->cost);
 	return !l->direct || !fill_is_busy(l);
 }
 
@@ -208,6 +220,7 @@ static void cycle_fail(struct engine *e, struct st_log *l, int64_t rc, const cha
 {
 	if (is_no_space(rc) || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) {
 		l->commit_err = ST_E_NOSPACE; /* nothing has been written yet */
+		eng_lane_no_space(e, l->lane);
 		return;
 	}
 	l->commit_err = ST_E_IO;
@@ -221,6 +234,17 @@ static void cycle_submit_grow(struct engine *e, struct st_log *l, uint64_t size)
 	op->log = l;
 	l->lane->cycle_ops++;
 	eng_op_start(e, op, IO_FALLOCATE, s->file, NULL, s->file_size, size - s->file_size);
+}
+
+/* What is committed to a segment has to find it again: its name is flushed along with the commit.
+ * Beside the rest; but not the first time, when the log's directory is new, too. */
+static int cycle_name(struct engine *e, struct st_log *l)
+{
+	char path[IO_PATH_MAX];
+	if (!l->log->dir_named || e->cfg.durability == ST_WRITTEN)
+		return log_flush_names(&e->env, l->log);
+	log_path(&e->env, l->log, path);
+	return e->io->api->open(e->io, path, IO_DIR | IO_RDONLY, &l->names_file);
 }
 
 /* Rolls, and sees to it that the segment has a file with room for all whole pages. */
@@ -238,8 +262,8 @@ static void cycle_grow(struct engine *e, struct st_log *l)
 	if (l->end_pos < FMT_PAGE)
 		return; /* all of it stays in the journal */
 	rc = segment_open_file(&e->env, l->log, s);
-	if (rc == 0 && l->direct)
-		rc = log_flush_names(&e->env, l->log);
+	if (rc == 0 && l->direct && !s->named)
+		rc = cycle_name(e, l);
 	if (rc < 0)
 		cycle_fail(e, l, rc, "creating a segment");
 	else if (align_up(l->end_pos, (uint64_t)FMT_PAGE) > s->file_size)
@@ -251,7 +275,7 @@ static void cycle_grown(struct engine *e, struct st_log *l, const struct io_op *
 	struct segment *s = log_active(l->log);
 	uint64_t least = align_up(l->end_pos, (uint64_t)FMT_PAGE);
 	if (io->result >= 0) {
-		s->file_size = io->off + io->len;
+		s->file_size = max_of(s->file_size, io->off + io->len);
 		s->file_dirty = true;
 	} else if (is_no_space(io->result) && io->off + io->len > least) {
 		cycle_submit_grow(e, l, least); /* not ahead, then */
@@ -291,6 +315,8 @@ static void cycle_build_group(struct engine *e, struct eng_lane *lane)
 			continue;
 		cycle_place(e, l);
 		group_add_commit(lane, l);
+		l->flushes = l->direct &&
+			     !(lane->reaches && l->direct_to <= log_active(l->log)->written_to);
 		l->feed_block = log_active(l->log)->pend;
 		l->feed_block_pos = log_active(l->log)->pend_pos;
 		l->feed_pos = log_active(l->log)->fill_pos;
@@ -315,7 +341,7 @@ static void cycle_feed_group(struct engine *e, struct eng_lane *lane)
 	eng_op_start(e, op, IO_WRITE, lane->journal, lane->group_buf, off, lane->group_size);
 }
 
-/* Submits the next run of adjacent whole pages of l's direct commit. False: there are none left. */
+/* Submits the next run of whole pages of l's direct commit. False: there are none left. */
 static bool cycle_feed_run(struct engine *e, struct st_log *l)
 {
 	struct segment *s = log_active(l->log);
@@ -323,22 +349,21 @@ static bool cycle_feed_run(struct engine *e, struct st_log *l)
 		return false;
 	struct eng_op *op = eng_op_get(e, l->lane, ENG_COMMIT);
 	uint64_t from = l->feed_pos;
-	uint8_t *buf = l->feed_block->data + (from - l->feed_block_pos);
-	for (;;) {
-		l->feed_pos = min_of(l->feed_block_pos + LBLOCK_SIZE, l->direct_to);
-		if (l->feed_pos == l->direct_to)
+	while (l->feed_pos < l->direct_to && l->feed_pos - from < ENGINE_WRITE_MAX) {
+		uint64_t to = min_of(l->feed_block_pos + LBLOCK_SIZE, l->direct_to);
+		uint8_t *p = l->feed_block->data + (l->feed_pos - l->feed_block_pos);
+		if (!eng_op_add(op, p, to - l->feed_pos))
 			break;
-		struct lblock *next = l->feed_block->next;
-		bool adjacent = next->data == l->feed_block->data + LBLOCK_SIZE;
-		l->feed_block = next;
+		l->feed_pos = to;
+		if (to == l->direct_to)
+			break;
+		l->feed_block = l->feed_block->next;
 		l->feed_block_pos += LBLOCK_SIZE;
-		if (!adjacent || l->feed_pos - from >= ENGINE_WRITE_MAX)
-			break;
 	}
 	op->log = l;
 	l->lane->cycle_ops++;
 	s->file_dirty = true;
-	eng_op_start(e, op, IO_WRITE, s->file, buf, from, l->feed_pos - from);
+	eng_op_start_run(e, op, IO_WRITE, s->file, from);
 	return true;
 }
 
@@ -346,8 +371,19 @@ static void cycle_feed_flush(struct engine *e, struct eng_lane *lane, struct st_
 {
 	struct eng_op *op = eng_op_get(e, lane, ENG_COMMIT);
 	op->log = l;
+	op->io.reaches = !l && lane->reaches;
 	lane->cycle_ops++;
 	eng_op_start(e, op, IO_FDATASYNC, l ? log_active(l->log)->file : lane->journal, NULL, 0, 0);
+}
+
+static void cycle_feed_names(struct engine *e, struct st_log *l)
+{
+	struct eng_op *op = eng_op_get(e, l->lane, ENG_COMMIT);
+	op->log = l;
+	op->closes = true;
+	l->lane->cycle_ops++;
+	eng_op_start(e, op, IO_FSYNC, l->names_file, NULL, 0, 0);
+	l->names_file = NULL;
 }
 
 /* --- phases ------------------------------------------------------------------------------ */
@@ -366,7 +402,11 @@ static bool cycle_feed_log(struct engine *e, struct eng_lane *lane, struct st_lo
 	case ENG_WRITE:
 		return cycle_feed_run(e, l);
 	case ENG_FLUSH:
-		if (l->direct)
+		if (l->names_file) {
+			cycle_feed_names(e, l);
+			return true;
+		}
+		if (l->flushes)
 			cycle_feed_flush(e, lane, l);
 		return false;
 	case ENG_IDLE:
@@ -400,6 +440,19 @@ static bool cycle_feed(struct engine *e, struct eng_lane *lane)
 	return true;
 }
 
+/* What the journal and the segments cost on this device. */
+static void cycle_measure(struct path_cost *c, const struct io_op *io, bool journal)
+{
+	if (io->result < 0 || io->took_ns == 0)
+		return;
+	if (io->kind == IO_WRITE && journal)
+		cost_note_write(c, io->len, io->took_ns);
+	else if (io->kind == IO_FDATASYNC && journal)
+		cost_note_journal_flush(c, io->took_ns);
+	else if (io->kind == IO_FDATASYNC)
+		cost_note_segment_flush(c, io->took_ns);
+}
+
 void cycle_op_done(struct engine *e, struct eng_op *op)
 {
 	struct eng_lane *lane = op->lane;
@@ -408,6 +461,7 @@ void cycle_op_done(struct engine *e, struct eng_op *op)
 	CHECK(lane->cycle_ops > 0);
 	lane->cycle_ops--;
 	eng_op_put(e, op);
+	cycle_measure(&lane->cost, &io, !l);
 	if (io.kind == IO_FALLOCATE)
 		cycle_grown(e, l, &io);
 	else if (io.result < 0)
@@ -423,6 +477,7 @@ void cycle_op_done(struct engine *e, struct eng_op *op)
 static void cycle_settle_direct(struct st_log *l)
 {
 	struct segment *s = log_active(l->log);
+	l->log->hot = true;
 	for (; s->pend_pos + LBLOCK_SIZE <= l->direct_to && l->direct_to < s->end_pos;
 		s->pend_pos += LBLOCK_SIZE)
 		s->pend = s->pend->next;
@@ -439,7 +494,11 @@ static void cycle_end_log(struct engine *e, struct st_log *l)
 	l->in_cycle = false;
 	if (l->commit_err == ST_OK && !eng_log_ok(e, l))
 		l->commit_err = ST_E_IO;
+	if (l->names_file) /* not used: the cycle has failed */
+		e->io->api->close(e->io, l->names_file);
+	l->names_file = NULL;
 	if (l->commit_err == ST_OK && l->direct) {
+		log_active(l->log)->named = true;
 		cycle_settle_direct(l);
 		ckpt_note_fill(l);
 	} else if (l->commit_err == ST_E_NOSPACE) {
@@ -459,8 +518,10 @@ static void cycle_end_log(struct engine *e, struct st_log *l)
 		eng_answer(e, r, l->commit_err);
 	}
 	eng_log_queue(l);
-	if (l->commit_err == ST_OK)
+	if (l->commit_err == ST_OK) {
 		fill_note(e, l);
+		room_note(e, l);
+	}
 	fill_settle(e, l);
 }
 

@@ -96,6 +96,7 @@ static bool lane_init(struct engine *e, struct eng_lane *lane, uint16_t dir, uin
 	char name[FMT_NAME_SIZE], path[IO_PATH_MAX];
 	fmt_jrnl_name(name, e->cfg.worker);
 	snprintf(path, sizeof(path), "%s/%s", store_dir_path(e->store, dir), name);
+	lane->reaches = e->io->api->flush_reaches(e->io, store_dir_path(e->store, dir));
 	int rc = e->io->api->open(e->io, path, IO_DIRECT, &lane->journal);
 	if (rc < 0)
 		eng_lane_failed(e, lane, rc, "opening the journal");
@@ -160,6 +161,8 @@ static void lane_destroy(struct engine *e, struct eng_lane *lane)
 		struct st_log *l = list_entry(it, struct st_log, node);
 		l->reads = l->fill_ops = l->flush_ops = 0; /* whoever used it is gone */
 		l->in_cycle = false;
+		if (l->names_file)
+			e->io->api->close(e->io, l->names_file);
 		eng_log_free(e, l);
 	}
 	if (lane->journal)
@@ -198,6 +201,7 @@ bool eng_may_start(const struct engine *e, enum eng_use use)
 		[ENG_FILL] = ENGINE_FILL_OPS,
 		[ENG_CKPT] = ENGINE_CKPT_OPS,
 		[ENG_ZERO] = 1,
+		[ENG_ROOM] = ENGINE_ROOM_OPS,
 		[ENG_READ] = ENGINE_READ_OPS,
 	};
 	return !list_empty((struct list *)&e->free_ops) && e->used[use] < most[use];
@@ -208,8 +212,17 @@ struct eng_op *eng_op_get(struct engine *e, struct eng_lane *lane, enum eng_use 
 	struct list *n = list_pop_front(&e->free_ops);
 	CHECK(n);
 	struct eng_op *op = list_entry(n, struct eng_op, node);
-	*op = (struct eng_op){.use = use, .lane = lane};
+	op->io = (struct io_op){0};
 	list_init(&op->node);
+	op->use = use;
+	op->lane = lane;
+	op->log = NULL;
+	op->segment = NULL;
+	op->read = NULL;
+	op->page = NULL;
+	op->closes = false;
+	op->retries = 0;
+	op->piece_count = 0;
 	e->used[use]++;
 	return op;
 }
@@ -230,9 +243,18 @@ static void eng_op_submit(struct engine *e, struct eng_op *op)
 {
 	op->io.user = op;
 	op->io.result = 0;
+	op->io.took_ns = 0;
 	list_init(&op->io.node);
 	e->ops_out++;
 	e->io->api->submit(e->io, &op->io);
+}
+
+static void eng_op_count(struct engine *e, const struct eng_op *op)
+{
+	if (op->io.kind == IO_WRITE)
+		metric_add(&e->m->written_bytes_total, op->io.len);
+	if (op->io.kind == IO_FDATASYNC || op->io.kind == IO_FSYNC)
+		metric_add(&e->m->flushes_total, 1);
 }
 
 void eng_op_start(struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f,
@@ -243,11 +265,55 @@ void eng_op_start(struct engine *e, struct eng_op *op, enum io_kind kind, struct
 	op->io.buf = buf;
 	op->io.off = off;
 	op->io.len = len;
-	if (kind == IO_WRITE)
-		metric_add(&e->m->written_bytes_total, len);
-	if (kind == IO_FDATASYNC || kind == IO_FSYNC)
-		metric_add(&e->m->flushes_total, 1);
+	eng_op_count(e, op);
 	eng_op_submit(e, op);
+}
+
+bool eng_op_add(struct eng_op *op, void *p, uint64_t len)
+{
+	struct iovec *last = op->pieces + op->piece_count - 1;
+	if (op->piece_count > 0 && (uint8_t *)last->iov_base + last->iov_len == p) {
+		last->iov_len += len;
+		return true;
+	}
+	if (op->piece_count == IO_VEC_MAX)
+		return false;
+	op->pieces[op->piece_count++] = (struct iovec){.iov_base = p, .iov_len = len};
+	return true;
+}
+
+void eng_op_start_run(
+	struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f, uint64_t off)
+{
+	op->io.kind = kind;
+	op->io.file = f;
+	op->io.buf = op->pieces[0].iov_base;
+	op->io.vec = op->pieces;
+	op->io.vec_count = op->piece_count > 1 ? op->piece_count : 0;
+	op->io.off = off;
+	op->io.len = 0;
+	for (uint32_t i = 0; i < op->piece_count; i++)
+		op->io.len += op->pieces[i].iov_len;
+	eng_op_count(e, op);
+	eng_op_submit(e, op);
+}
+
+/* The first n bytes have been moved. */
+static void eng_op_advance(struct eng_op *op, uint64_t n)
+{
+	struct io_op *io = &op->io;
+	io->off += n;
+	io->len -= n;
+	if (io->vec_count == 0) {
+		io->buf = (uint8_t *)io->buf + n;
+		return;
+	}
+	struct iovec *v = op->pieces + (io->vec - op->pieces);
+	for (; n >= v->iov_len && n > 0; io->vec_count--)
+		n -= v++->iov_len;
+	v->iov_base = (uint8_t *)v->iov_base + n;
+	v->iov_len -= n;
+	io->vec = v;
 }
 
 /*
@@ -267,9 +333,7 @@ static bool eng_op_goes_on(struct engine *e, struct eng_op *op)
 		uint64_t n = align_down((uint64_t)io->result, (uint64_t)IO_SECTOR);
 		if (n == 0 && op->retries++ >= ENGINE_OP_RETRIES)
 			return false;
-		io->buf = (uint8_t *)io->buf + n;
-		io->off += n;
-		io->len -= n;
+		eng_op_advance(op, n);
 	} else {
 		return false;
 	}
@@ -284,6 +348,7 @@ static void engine_reap(struct engine *e)
 		[ENG_FILL] = fill_op_done,
 		[ENG_CKPT] = ckpt_op_done,
 		[ENG_ZERO] = zero_op_done,
+		[ENG_ROOM] = room_op_done,
 		[ENG_READ] = reads_op_done,
 	};
 	struct list done;
@@ -334,12 +399,19 @@ void eng_lane_failed(struct engine *e, struct eng_lane *lane, int64_t rc, const 
 	store_set_offline(e->store, lane->dir);
 }
 
+void eng_lane_no_space(struct engine *e, struct eng_lane *lane)
+{
+	list_for_each (it, &lane->logs)
+		spare_drop(&e->env, list_entry(it, struct st_log, node)->log);
+}
+
 static void engine_count(struct engine *e)
 {
 	metric_add(&e->m->flushes_total, e->env.flushes);
 	metric_add(&e->m->io_errors_total, e->env.io_errors);
 	metric_add(&e->m->corrupt_blocks_total, e->env.corrupt_blocks);
-	e->env.flushes = e->env.io_errors = e->env.corrupt_blocks = 0;
+	metric_add(&e->m->recycled_total, e->env.recycled);
+	e->env.flushes = e->env.io_errors = e->env.corrupt_blocks = e->env.recycled = 0;
 	metric_set(&e->m->logs_open, e->open_count);
 	uint64_t offline = 0, used = 0, ring = 0;
 	for (uint16_t i = 0; i < e->lane_count; i++) {

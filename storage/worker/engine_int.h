@@ -7,15 +7,18 @@
 #include "storage/format/jrnl.h"
 #include "storage/log/compact.h"
 #include "storage/log/log.h"
+#include "storage/worker/cost.h"
 #include "storage/worker/engine.h"
 
 /*
  * Inside the engine:
  *   engine.c   requests come in, answers go out; operations
  *   cycle.c    commits: what waits becomes durable, together
+ *   cost.c     from how many bytes on a run is written once, past the journal
  *   group.c    what a cycle writes into the journal
  *   fill.c     pending bytes go to the segments, and full index pages to their files
  *   ckpt.c     checkpoints: the journal's space becomes free again
+ *   room.c     files grow before their room is used up
  *   zero.c     writes the journal's room in advance, the first time round
  *   reads.c    cold reads
  *   clean.c    compaction
@@ -25,16 +28,14 @@
 #define ENGINE_OPS 512u	      /* asynchronous operations in flight at once */
 #define ENGINE_READ_OPS 128u  /* of these, at most for reads, */
 #define ENGINE_FILL_OPS 128u  /* for filling, */
-#define ENGINE_CKPT_OPS 64u   /* and for checkpoints: commits always find some */
+#define ENGINE_CKPT_OPS 64u   /* for checkpoints, */
+#define ENGINE_ROOM_OPS 16u   /* and for growing: commits always find some */
 #define ENGINE_READS 64u      /* read requests in progress at once */
 #define ENGINE_OP_RETRIES 16u /* of an operation that the kernel wants to be asked for again */
 #define ENGINE_BUCKETS 4096u
 #define ENGINE_WRITE_MAX (1024u * 1024u) /* bytes in one operation */
 
 #define FILL_RUN (64u * 1024u) /* so much is pending in a log before it is filled unasked */
-/* From here on an append goes straight to its segment; less when the journal is small. Below,
- * writing the bytes twice costs less than a flush of one more file. */
-#define DIRECT_MIN (256u * 1024u)
 #define DIRECT_MAX (64u * 1024u * 1024u) /* so much of a log goes into one cycle */
 #define DROP_RETRY_MS 20    /* a segment that cannot be removed yet is looked at again */
 #define CKPT_EVERY_MS 60000 /* with anything in the journal */
@@ -77,6 +78,8 @@ struct st_log {
 	struct lblock *begin_block; /* holds begin_pos */
 	bool rolls;		    /* the active segment begins with this commit */
 	bool direct;		    /* whole pages go straight to the segment */
+	struct io_file *names_file; /* its directory: the segment's name is flushed along */
+	bool flushes; /* which wants a flush of its own: the journal's does not reach it */
 	uint64_t direct_to;
 	struct lblock *feed_block; /* what has been submitted of them */
 	uint64_t feed_pos;
@@ -91,7 +94,9 @@ struct st_log {
 	struct lblock *fill_block; /* holds fill_fed, when blocks are pending */
 	uint64_t fill_block_pos;
 	uint32_t fill_ops;
-	uint32_t flush_ops;    /* of checkpoints */
+	uint32_t flush_ops;    /* of checkpoints, and growth in the background */
+	bool growing;	       /* the active segment, in the background */
+	int64_t grow_retry_ms; /* not before then */
 	int64_t fill_retry_ms; /* not before then; 0: at once */
 	int64_t fill_failure;  /* of an operation of the job; 0: none */
 	bool fill_index;       /* the operation in flight writes an index page, */
@@ -106,7 +111,7 @@ struct st_log {
 
 struct eng_read;
 
-enum eng_use { ENG_COMMIT, ENG_FILL, ENG_CKPT, ENG_ZERO, ENG_READ };
+enum eng_use { ENG_COMMIT, ENG_FILL, ENG_CKPT, ENG_ZERO, ENG_ROOM, ENG_READ };
 
 /* An asynchronous operation. io.user points to it. */
 struct eng_op {
@@ -117,8 +122,10 @@ struct eng_op {
 	struct st_log *log;	 /* of a commit or a fill; NULL: the journal */
 	struct segment *segment; /* of a checkpoint's flush that ends a sealed segment's work */
 	struct eng_read *read;
-	uint8_t *page; /* staging page to give back */
-	bool closes;   /* io.file is closed when it is done */
+	uint8_t *page;			 /* staging page to give back */
+	struct iovec pieces[IO_VEC_MAX]; /* of a run that is not adjacent in memory */
+	uint32_t piece_count;
+	bool closes; /* io.file is closed when it is done */
 	uint32_t retries;
 };
 
@@ -166,6 +173,8 @@ struct eng_lane {
 	bool group_fed;
 	uint32_t cycle_ops;
 	struct io_file *journal;
+	bool reaches; /* io_api.flush_reaches */
+	struct path_cost cost;
 	uint8_t *group_buf; /* JRNL_GROUP_MAX bytes */
 	struct jrnl_builder group;
 	uint32_t group_size; /* on disk; 0: the cycle has none */
@@ -261,6 +270,12 @@ struct eng_op *eng_op_get(struct engine *e, struct eng_lane *lane, enum eng_use 
 void eng_op_put(struct engine *e, struct eng_op *op);
 void eng_op_start(struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f,
 	void *buf, uint64_t off, uint64_t len);
+/* Adds to the run that the operation will move, all of it but its beginning and its end in whole
+ * pages. False: it has no room for one more piece. */
+bool eng_op_add(struct eng_op *op, void *p, uint64_t len);
+/* Starts it, at off of the file. */
+void eng_op_start_run(
+	struct engine *e, struct eng_op *op, enum io_kind kind, struct io_file *f, uint64_t off);
 /* Puts a log that is in no cycle on the list for what is next in its queue. */
 void eng_log_queue(struct st_log *l);
 /* True when requests of the log can go on: its directory and itself are not offline. */
@@ -268,6 +283,8 @@ bool eng_log_ok(const struct engine *e, const struct st_log *l);
 bool eng_lane_ok(const struct engine *e, const struct eng_lane *lane);
 /* The lane's directory is offline from now on. */
 void eng_lane_failed(struct engine *e, struct eng_lane *lane, int64_t rc, const char *what);
+/* The disk is full: what is only kept to be faster goes. */
+void eng_lane_no_space(struct engine *e, struct eng_lane *lane);
 /* Makes the engine's side of a log. NULL when memory is short. */
 struct st_log *eng_log_new(struct engine *e, struct eng_lane *lane, struct log *log);
 void eng_log_free(struct engine *e, struct st_log *l);
@@ -308,6 +325,11 @@ static inline bool log_is_busy(const struct st_log *l)
 {
 	return l->fill_ops + l->flush_ops > 0;
 }
+
+/* room.c */
+/* A commit has used some of the active segment's room. */
+void room_note(struct engine *e, struct st_log *l);
+void room_op_done(struct engine *e, struct eng_op *op);
 
 /* ckpt.c */
 void ckpt_run(struct engine *e, struct eng_lane *lane);

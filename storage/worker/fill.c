@@ -90,25 +90,22 @@ static void fill_submit_last(struct engine *e, struct st_log *l, struct segment 
 	l->fill_fed = s->end_pos;
 }
 
-/* A run of whole pages that are adjacent in memory. */
+/* A run of whole pages. */
 static void fill_submit_run(struct engine *e, struct st_log *l, struct segment *s, uint64_t stop)
 {
 	struct eng_op *op = fill_op(e, l);
 	uint64_t from = l->fill_fed;
-	for (; l->fill_block_pos + LBLOCK_SIZE <= from; l->fill_block_pos += LBLOCK_SIZE)
-		l->fill_block = l->fill_block->next;
-	uint8_t *buf = l->fill_block->data + (from - l->fill_block_pos);
-	for (;;) {
-		l->fill_fed = min_of(l->fill_block_pos + LBLOCK_SIZE, stop);
-		if (l->fill_fed == stop || l->fill_fed - from >= ENGINE_WRITE_MAX)
+	while (l->fill_fed < stop && l->fill_fed - from < ENGINE_WRITE_MAX) {
+		for (; l->fill_block_pos + LBLOCK_SIZE <= l->fill_fed;
+			l->fill_block_pos += LBLOCK_SIZE)
+			l->fill_block = l->fill_block->next;
+		uint64_t to = min_of(l->fill_block_pos + LBLOCK_SIZE, stop);
+		uint8_t *p = l->fill_block->data + (l->fill_fed - l->fill_block_pos);
+		if (!eng_op_add(op, p, to - l->fill_fed))
 			break;
-		struct lblock *next = l->fill_block->next;
-		if (next->data != l->fill_block->data + LBLOCK_SIZE)
-			break;
-		l->fill_block = next;
-		l->fill_block_pos += LBLOCK_SIZE;
+		l->fill_fed = to;
 	}
-	eng_op_start(e, op, IO_WRITE, s->file, buf, from, l->fill_fed - from);
+	eng_op_start_run(e, op, IO_WRITE, s->file, from);
 }
 
 /* Submits what is possible. True when all of the job has been. */
@@ -179,6 +176,7 @@ static void fill_failed(struct engine *e, struct st_log *l, int64_t rc)
 	l->fill_index = l->fill_seals = false;
 	if (is_no_space(rc) || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) {
 		l->fill_retry_ms = e->now_ms + NOSPACE_RETRY_MS;
+		eng_lane_no_space(e, l->lane);
 		if (!list_linked(&l->fill_node))
 			list_push_back(&l->lane->fill, &l->fill_node);
 		return;
@@ -281,6 +279,9 @@ void fill_op_done(struct engine *e, struct eng_op *op)
 	l->fill_failure = 0;
 	if (rc < 0) {
 		fill_failed(e, l, rc);
+	} else if (!eng_log_ok(e, l)) { /* the asker's blocks may be gone by now */
+		l->fill_segment = NULL;
+		l->fill_index = l->fill_seals = false;
 	} else {
 		if (l->fill_index)
 			fill_done_index(e, l);

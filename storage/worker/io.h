@@ -2,9 +2,13 @@
 #ifndef MR_STORAGE_WORKER_IO_H
 #define MR_STORAGE_WORKER_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/uio.h>
 
+#include "base/check.h"
 #include "base/list.h"
 
 /*
@@ -34,6 +38,7 @@
 #define IO_ALIGN 4096u
 #define IO_SECTOR 512u
 #define IO_PATH_MAX 512u
+#define IO_VEC_MAX 64u
 
 /* An open file; the backend's. */
 struct io_file;
@@ -52,10 +57,15 @@ struct io_op {
 	enum io_kind kind;
 	struct io_file *file;
 	void *buf; /* borrowed until reaped; the bytes under a write in flight do not change */
+	/* Of a read or write, when vec_count > 0: piece after piece, instead of buf; likewise. */
+	const struct iovec *vec;
+	uint32_t vec_count; /* at most IO_VEC_MAX */
 	uint64_t off;
-	uint64_t len;
+	uint64_t len; /* in total */
+	bool reaches; /* a flush: see io_api.flush_reaches */
 	int64_t result;
-	void *user; /* the submitter's */
+	uint64_t took_ns; /* from submit to its end; 0: the backend has no clock */
+	void *user;	  /* the submitter's */
 };
 
 enum {
@@ -66,6 +76,19 @@ enum {
 	IO_TRUNC = 16, /* cut to zero bytes */
 	IO_DIR = 32,   /* with IO_RDONLY: a directory, for IO_FSYNC only */
 };
+
+/* Copies the first len bytes of a vector out of its pieces, or into them. */
+static inline void io_vec_gather(const struct iovec *v, uint8_t *to, uint64_t len)
+{
+	for (; len > 0; to += v->iov_len, len -= min_of(len, v->iov_len), v++)
+		memcpy(to, v->iov_base, min_of(len, v->iov_len));
+}
+
+static inline void io_vec_scatter(const struct iovec *v, const uint8_t *from, uint64_t len)
+{
+	for (; len > 0; from += v->iov_len, len -= min_of(len, v->iov_len), v++)
+		memcpy(v->iov_base, from, min_of(len, v->iov_len));
+}
 
 struct io;
 
@@ -95,6 +118,13 @@ struct io_api {
 	int (*rename)(struct io *io, const char *from, const char *to);
 	int (*unlink)(struct io *io, const char *path);
 	int (*fsync_dir)(struct io *io, const char *path);
+	/*
+	 * Whether a flush below this directory that is marked `reaches` flushes the device, and
+	 * with it more than its own file: every write to any file there that had completed before
+	 * the flush was submitted, into room that had been written, and flushed, before. (Nothing
+	 * but the device's cache is between such a write and stable storage.)
+	 */
+	bool (*flush_reaches)(struct io *io, const char *path);
 	/* Calls each(arg, name) for every entry but . and .., in any order. The callback must not
 	 * use io. */
 	int (*list)(struct io *io, const char *path, void (*each)(void *arg, const char *name),

@@ -36,11 +36,13 @@ static void fault_submit(struct io *io, struct io_op *op)
 	struct io_fault *f = fault_of(io);
 	int rc = fault_hit(f, kinds[op->kind]);
 	if (rc > 0 && (uint64_t)rc < op->len) { /* does a part of it */
-		int64_t n = op->kind == IO_READ ? f->under->api->pread(f->under, op->file, op->buf,
-							  (uint64_t)rc, op->off)
-						: f->under->api->pwrite(f->under, op->file, op->buf,
-							  (uint64_t)rc, op->off);
-		op->result = n;
+		const struct io_api *api = f->under->api;
+		uint64_t n = (uint64_t)rc;
+		if (op->vec_count > 0)
+			n = min_of(n, (uint64_t)op->vec->iov_len);
+		op->result = op->kind == IO_READ
+				     ? api->pread(f->under, op->file, op->buf, n, op->off)
+				     : api->pwrite(f->under, op->file, op->buf, n, op->off);
 		list_push_back(&f->done, &op->node);
 	} else if (rc < 0) {
 		op->result = rc;
@@ -142,6 +144,12 @@ static int fault_fsync_dir(struct io *io, const char *path)
 	return rc < 0 ? rc : f->under->api->fsync_dir(f->under, path);
 }
 
+static bool fault_flush_reaches(struct io *io, const char *path)
+{
+	struct io_fault *f = fault_of(io);
+	return f->under->api->flush_reaches(f->under, path);
+}
+
 static int fault_list(
 	struct io *io, const char *path, void (*each)(void *arg, const char *name), void *arg)
 {
@@ -167,6 +175,7 @@ void io_fault_init(struct io_fault *f, struct io *under)
 		.unlink = fault_unlink,
 		.fsync_dir = fault_fsync_dir,
 		.list = fault_list,
+		.flush_reaches = fault_flush_reaches,
 	};
 	*f = (struct io_fault){.io = {.api = &api}, .under = under, .op = FAULT_ANY};
 	list_init(&f->done);

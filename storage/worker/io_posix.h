@@ -31,6 +31,7 @@ int io_posix_fsync(struct io *io, struct io_file *f);
 int io_posix_mkdir(struct io *io, const char *path);
 int io_posix_rmdir(struct io *io, const char *path);
 int io_posix_rename(struct io *io, const char *from, const char *to);
+bool io_posix_flush_reaches(struct io *io, const char *path);
 int io_posix_unlink(struct io *io, const char *path);
 int io_posix_fsync_dir(struct io *io, const char *path);
 int io_posix_list(
@@ -42,7 +43,8 @@ int io_posix_grow(struct io_file *f, uint64_t off, uint64_t len);
 	.open = io_posix_open, .close = io_posix_close, .size = io_posix_size,                     \
 	.truncate = io_posix_truncate, .pread = io_posix_pread, .pwrite = io_posix_pwrite,         \
 	.fsync = io_posix_fsync, .mkdir = io_posix_mkdir, .rmdir = io_posix_rmdir,                 \
-	.rename = io_posix_rename, .unlink = io_posix_unlink, .fsync_dir = io_posix_fsync_dir,     \
+	.rename = io_posix_rename, .unlink = io_posix_unlink,                                      \
+	.flush_reaches = io_posix_flush_reaches, .fsync_dir = io_posix_fsync_dir,                  \
 	.list = io_posix_list
 
 #endif

@@ -260,17 +260,22 @@ static void ring_submit(struct io *io, struct io_op *op)
 	struct io_ring *r = ring_of(io);
 	struct io_uring_sqe *sqe = ring_sqe(r);
 	int fd = op->file->fd;
-	int region = op->buf ? ring_region(r, op->buf, op->len) : -1;
+	op->took_ns = clock_mono_ns(); /* the beginning, until it is reaped */
+	int region = op->buf && op->vec_count == 0 ? ring_region(r, op->buf, op->len) : -1;
 	switch (op->kind) {
 	case IO_READ:
-		if (region >= 0)
+		if (op->vec_count > 0)
+			io_uring_prep_readv(sqe, fd, op->vec, op->vec_count, op->off);
+		else if (region >= 0)
 			io_uring_prep_read_fixed(
 				sqe, fd, op->buf, (unsigned)op->len, op->off, region);
 		else
 			io_uring_prep_read(sqe, fd, op->buf, (unsigned)op->len, op->off);
 		break;
 	case IO_WRITE:
-		if (region >= 0)
+		if (op->vec_count > 0)
+			io_uring_prep_writev(sqe, fd, op->vec, op->vec_count, op->off);
+		else if (region >= 0)
 			io_uring_prep_write_fixed(
 				sqe, fd, op->buf, (unsigned)op->len, op->off, region);
 		else
@@ -314,6 +319,7 @@ static uint32_t ring_reap(struct io *io, struct list *done)
 		r->syscalls++;
 		io_uring_get_events(&r->ring);
 	}
+	uint64_t now_ns = io_uring_cq_ready(&r->ring) > 0 ? clock_mono_ns() : 0;
 	io_uring_for_each_cqe(&r->ring, head, cqe)
 	{
 		seen++;
@@ -323,6 +329,7 @@ static uint32_t ring_reap(struct io *io, struct list *done)
 		}
 		struct io_op *op = (struct io_op *)(uintptr_t)cqe->user_data;
 		op->result = cqe->res;
+		op->took_ns = now_ns - op->took_ns;
 		if (op->kind == IO_FALLOCATE && (cqe->res == -EOPNOTSUPP || cqe->res == -ENOSYS))
 			op->result = io_posix_grow(op->file, op->off, op->len);
 		list_push_back(done, &op->node);

@@ -34,7 +34,7 @@ static void read_start(struct engine *e, struct st_req *r)
 	list_push_back(&e->reading, &d->node);
 }
 
-/* Submits the next run of blocks that are adjacent in memory. False: all is submitted. */
+/* Submits the next run of blocks. False: all is submitted. */
 static bool read_feed(struct engine *e, struct eng_read *d)
 {
 	uint64_t end = align_up(d->plan.file_end, (uint64_t)FMT_PAGE);
@@ -42,19 +42,17 @@ static bool read_feed(struct engine *e, struct eng_read *d)
 		return false;
 	struct eng_op *op = eng_op_get(e, d->log->lane, ENG_READ);
 	uint64_t from = d->feed_pos;
-	uint8_t *buf = d->feed_block->data;
-	for (;;) {
-		struct lblock *b = d->feed_block;
-		d->feed_pos = min_of(d->feed_pos + LBLOCK_SIZE, end);
-		d->feed_block = b->next;
-		if (d->feed_pos == end || b->next->data != b->data + LBLOCK_SIZE ||
-			d->feed_pos - from >= READ_MAX)
+	while (d->feed_pos < end && d->feed_pos - from < READ_MAX) {
+		uint64_t to = min_of(d->feed_pos + LBLOCK_SIZE, end);
+		if (!eng_op_add(op, d->feed_block->data, to - d->feed_pos))
 			break;
+		d->feed_pos = to;
+		d->feed_block = d->feed_block->next;
 	}
 	op->read = d;
 	d->ops++;
 	metric_add(&e->m->read_bytes_total, d->feed_pos - from);
-	eng_op_start(e, op, IO_READ, d->plan.segment->file, buf, from, d->feed_pos - from);
+	eng_op_start_run(e, op, IO_READ, d->plan.segment->file, from);
 	return true;
 }
 

@@ -9,7 +9,9 @@
  * not flushed: writes, and changes of size.
  * 2. fdatasync and fsync move to `dur` all changes of the file that had completed when the flush
  * was submitted, if and only if the flush returns 0. A change that completed while the flush was
- * under way stays volatile. A file's flush says nothing about its name.
+ * under way stays volatile. A file's flush says nothing about its name, and nothing about other
+ * files: but one that is marked to reach further does the same for writes to them, as far as they
+ * lie in room whose bytes have been written and are in `dur`.
  * 3. At a crash, of the changes that are not flushed: changes of size are kept up to a point chosen
  * at random and lost after it. Each write is kept, lost, or torn: sector by sector of 512 bytes,
  * each one old or new, whatever happened to earlier or later writes. Writes in flight count as
@@ -20,7 +22,8 @@
  * random, as a journalling filesystem does. A rename is one change. Directories are independent of
  * each other and of the contents of files: a new name may lead to a file whose bytes are lost.
  * 5. After a failed flush, each sector that it should have made durable is on the disk or not; what
- * is not is lost there and then (reads see the old bytes), and no later flush brings it back.
+ * is not is lost there and then (reads see the old bytes), and no later flush brings it back: not
+ * even one that was under way meanwhile, whatever it returns. Asking for one is a violation.
  * 6. When only the process dies, completed changes stay in `cur` and remain volatile; operations in
  *    flight happen or do not.
  * 7. Operations take random times, so that they complete in random order. Writes and reads may be
@@ -109,6 +112,31 @@ static void changed(struct sim_disk *d)
 /* --- asynchronous operations ---------------------------------------------------------------------
  */
 
+/* A flush is asked for. */
+static void note_flush(struct sim_disk *d, const struct node *n)
+{
+	if (n->flush_failed)
+		d->violation = n->is_dir ? "a directory is flushed again after a failed flush"
+					 : "a file is flushed again after a failed flush";
+}
+
+static uint8_t *flight_buf(const struct io_op *op)
+{
+	if (op->vec_count == 0)
+		return op->buf;
+	uint8_t *copy = malloc(op->len);
+	CHECK(copy);
+	if (op->kind == IO_WRITE)
+		io_vec_gather(op->vec, copy, op->len);
+	return copy;
+}
+
+static void flight_end(const struct flight *f)
+{
+	if (f->op->vec_count > 0)
+		free(f->buf);
+}
+
 static void disk_submit(struct io *io, struct io_op *op)
 {
 	struct sim_disk *d = disk_of(io);
@@ -116,17 +144,21 @@ static void disk_submit(struct io *io, struct io_op *op)
 	CHECK(!n->is_dir || op->kind == IO_FSYNC);
 	if (op->kind == IO_READ || op->kind == IO_WRITE) {
 		CHECK(op->off % SECTOR == 0 && op->len % SECTOR == 0 && op->len > 0);
-		CHECK((uintptr_t)op->buf % SECTOR == 0);
+		CHECK((uintptr_t)op->buf % SECTOR == 0 && op->vec_count <= IO_VEC_MAX);
 		CHECK(op->kind == IO_READ || !(op->file->flags & IO_RDONLY));
 	}
 	uint64_t t = 1 + prng_below(&d->rng, d->faults.delay_us + 1);
-	if (op->kind == IO_FDATASYNC || op->kind == IO_FSYNC)
+	if (op->kind == IO_FDATASYNC || op->kind == IO_FSYNC) {
+		note_flush(d, n);
 		t *= 4;
+	}
 	if (prng_below(&d->rng, 50) == 0)
 		t *= 20;
 	d->flights = sd_grow(d->flights, d->flight_count, &d->flight_capacity, sizeof(*d->flights));
+	op->took_ns = t * 1000;
 	uint64_t seq = ++d->next_seq;
 	d->flights[d->flight_count++] = (struct flight){.op = op,
+		.buf = flight_buf(op),
 		.node = n,
 		.due_us = d->now_us + t,
 		.seq = seq,
@@ -141,7 +173,7 @@ static int64_t transfer_len(struct sim_disk *d, uint64_t len)
 	return (int64_t)(SECTOR * (1 + prng_below(&d->rng, len / SECTOR - 1)));
 }
 
-static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op)
+static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op, uint8_t *buf)
 {
 	if (strikes(d, d->faults.read_fails)) {
 		d->counts.failed_reads++;
@@ -151,14 +183,20 @@ static int64_t do_read(struct sim_disk *d, struct node *n, struct io_op *op)
 		return 0;
 	uint64_t len = (uint64_t)transfer_len(d, op->len);
 	len = min_of(len, n->cur.size - op->off);
-	sd_bytes_read(&n->cur, op->off, op->buf, len);
+	sd_bytes_read(&n->cur, op->off, buf, len);
 	return (int64_t)len;
+}
+
+/* 2. of the other files below the same directory in the root */
+static void do_reach(struct sim_disk *d, const struct node *n, uint64_t mark)
+{
+	for (struct node *other = d->nodes; other; other = other->next)
+		if (other != n && !other->is_dir && other->top == n->top)
+			sd_file_reach(d, other, mark);
 }
 
 static int64_t do_flush(struct sim_disk *d, struct node *n, uint64_t mark, bool planted_fault)
 {
-	if (n->flush_failed)
-		d->violation = "a file is flushed again after a failed flush";
 	if (planted_fault || strikes(d, d->faults.flush_fails)) {
 		n->flush_failed = true;
 		d->counts.failed_flushes++;
@@ -171,11 +209,12 @@ static int64_t do_flush(struct sim_disk *d, struct node *n, uint64_t mark, bool 
 
 static int64_t do_flush_dir(struct sim_disk *d, struct node *n, uint64_t mark, bool planted_fault)
 {
-	if (n->flush_failed)
-		d->violation = "a directory is flushed again after a failed flush";
-	n->flush_failed |= planted_fault;
-	if (planted_fault)
+	if (planted_fault) {
+		n->flush_failed = true;
 		return -EIO;
+	}
+	if (n->flush_failed) /* under way beside the one that failed: nobody may rely on it */
+		return prng_below(&d->rng, 2) ? -EIO : 0;
 	sd_dir_flush(n, mark);
 	return 0;
 }
@@ -192,13 +231,13 @@ static int64_t do_grow(struct sim_disk *d, struct node *n, uint64_t size)
 	return 0;
 }
 
-static int64_t do_write(struct sim_disk *d, struct node *n, struct io_op *op)
+static int64_t do_write(struct sim_disk *d, struct node *n, struct io_op *op, const uint8_t *buf)
 {
 	int64_t len = transfer_len(d, op->len);
 	bool fails = strikes(d, d->faults.write_fails);
 	d->counts.failed_writes += fails;
 	if (!fails || prng_below(&d->rng, 2))
-		sd_file_write(d, n, op->buf, (uint64_t)len, op->off);
+		sd_file_write(d, n, buf, (uint64_t)len, op->off);
 	return fails ? -EIO : len;
 }
 
@@ -207,13 +246,17 @@ static int64_t perform(struct sim_disk *d, const struct flight *f)
 	struct io_op *op = f->op;
 	switch (op->kind) {
 	case IO_READ:
-		return do_read(d, f->node, op);
+		return do_read(d, f->node, op, f->buf);
 	case IO_WRITE:
-		return do_write(d, f->node, op);
+		return do_write(d, f->node, op, f->buf);
 	case IO_FDATASYNC:
 	case IO_FSYNC:
-		return f->node->is_dir ? do_flush_dir(d, f->node, f->mark, false)
-				       : do_flush(d, f->node, f->mark, false);
+		if (f->node->is_dir)
+			return do_flush_dir(d, f->node, f->mark, false);
+		int64_t rc = do_flush(d, f->node, f->mark, false);
+		if (rc == 0 && op->reaches)
+			do_reach(d, f->node, f->mark);
+		return rc;
 	case IO_FALLOCATE:
 		return do_grow(d, f->node, op->off + op->len);
 	}
@@ -235,7 +278,7 @@ static bool perform_fault(
 			*out = f->node->is_dir ? do_flush_dir(d, f->node, f->mark, true)
 					       : do_flush(d, f->node, f->mark, true);
 		else if (op->kind == IO_WRITE && prng_below(&d->rng, 2))
-			sd_file_write(d, f->node, op->buf, op->len, op->off);
+			sd_file_write(d, f->node, f->buf, op->len, op->off);
 	} else if (fault == SIM_FAULT_NOSPACE && op->off + op->len > f->node->cur.size &&
 		   (op->kind == IO_WRITE || op->kind == IO_FALLOCATE)) {
 		*out = -ENOSPC;
@@ -283,6 +326,9 @@ static uint32_t disk_reap(struct io *io, struct list *done)
 		d->flights[i] = d->flights[--d->flight_count];
 		if (!fault || !perform_fault(d, &f, fault, &f.op->result))
 			f.op->result = perform(d, &f);
+		if (f.op->kind == IO_READ && f.op->vec_count > 0 && f.op->result > 0)
+			io_vec_scatter(f.op->vec, f.buf, (uint64_t)f.op->result);
+		flight_end(&f);
 		note(d, f.node->id << 3 | f.op->kind, f.op->off ^ (uint64_t)f.op->result << 32);
 		if (f.op->kind != IO_READ)
 			changed(d);
@@ -415,6 +461,7 @@ static int disk_fsync(struct io *io, struct io_file *f)
 		return -EIO;
 	note(d, f->node->id, 3);
 	int rc = sync_fault(d, f->node, false);
+	note_flush(d, f->node);
 	rc = (int)do_flush(d, f->node, UINT64_MAX, rc < 0);
 	changed(d);
 	return rc;
@@ -504,6 +551,7 @@ static int disk_fsync_dir(struct io *io, const char *path)
 		return d->stopped ? -EIO : -ENOENT;
 	if (!alive(d))
 		return -EIO;
+	note_flush(d, dir);
 	int rc = (int)do_flush_dir(d, dir, UINT64_MAX, sync_fault(d, dir, false) < 0);
 	changed(d);
 	return rc;
@@ -532,9 +580,10 @@ void sim_disk_cut(struct sim_disk *d, bool power)
 	for (uint32_t i = 0; i < d->flight_count; i++) {
 		const struct flight *f = &d->flights[i];
 		if (power && f->op->kind == IO_WRITE)
-			sd_file_note_write(d, f->node, f->op->buf, f->op->len, f->op->off);
+			sd_file_note_write(d, f->node, f->buf, f->op->len, f->op->off);
 		if (!power && f->op->kind != IO_READ && prng_below(&d->rng, 2))
 			perform(d, f);
+		flight_end(f);
 	}
 	d->flight_count = 0;
 	d->stopped = true;
@@ -561,6 +610,11 @@ void sim_disk_restart(struct sim_disk *d)
 /* --- the rest
  * ----------------------------------------------------------------------------------------- */
 
+static bool disk_flush_reaches(struct io *io, const char *path)
+{
+	return true;
+}
+
 struct sim_disk *sd_disk_new(uint64_t seed, struct sim_disk *like)
 {
 	static const struct io_api api = {
@@ -579,6 +633,7 @@ struct sim_disk *sd_disk_new(uint64_t seed, struct sim_disk *like)
 		.unlink = disk_unlink,
 		.fsync_dir = disk_fsync_dir,
 		.list = disk_list,
+		.flush_reaches = disk_flush_reaches,
 	};
 	struct sim_disk *d = calloc(1, sizeof(*d));
 	CHECK(d);
@@ -614,6 +669,8 @@ void sim_disk_free(struct sim_disk *d)
 		sd_node_free(d, n);
 	}
 	pool_unref(d->pool);
+	for (uint32_t i = 0; i < d->flight_count; i++)
+		flight_end(&d->flights[i]);
 	free(d->flights);
 	free(d);
 }

@@ -88,6 +88,7 @@ struct io_file {
 
 struct flight {
 	struct io_op *op;
+	uint8_t *buf; /* the operation's; a copy of its own when the operation has a vector */
 	struct node *node;
 	uint64_t due_us;
 	uint64_t seq;
@@ -158,6 +159,9 @@ void sd_file_note_write(
 	struct sim_disk *d, struct node *n, const void *p, uint64_t len, uint64_t off);
 /* Makes all changes up to mark durable. */
 void sd_file_flush(struct sim_disk *d, struct node *n, uint64_t mark);
+/* Of the changes up to mark makes those durable that are writes into room that was written durably.
+ */
+void sd_file_reach(struct sim_disk *d, struct node *n, uint64_t mark);
 /* Some of the changes survive, the rest is lost (3.). */
 void sd_file_settle(struct sim_disk *d, struct node *n);
 

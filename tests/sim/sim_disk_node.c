@@ -212,6 +212,35 @@ void sd_file_flush(struct sim_disk *d, struct node *n, uint64_t mark)
 	n->change_count = kept;
 }
 
+/* Whether all pages of the write have been written, durably. */
+static bool is_written(const struct bytes *b, const struct change *c)
+{
+	if (c->off + c->len > b->size)
+		return false;
+	for (uint64_t at = align_down(c->off, (uint64_t)SD_PAGE); at < c->off + c->len;
+		at += SD_PAGE)
+		if (!b->pages[at / SD_PAGE])
+			return false;
+	return true;
+}
+
+void sd_file_reach(struct sim_disk *d, struct node *n, uint64_t mark)
+{
+	uint32_t kept = 0;
+	bool cut = false;
+	for (uint32_t i = 0; i < n->change_count; i++) {
+		struct change *c = &n->changes[i];
+		cut |= c->resize && c->off < n->dur.size;
+		if (cut || c->resize || c->seq > mark || !is_written(&n->dur, c)) {
+			n->changes[kept++] = *c;
+			continue;
+		}
+		apply(d, &n->dur, c);
+		free(c->data);
+	}
+	n->change_count = kept;
+}
+
 /* Some of the changes survive, the rest is lost (3.). */
 void sd_file_settle(struct sim_disk *d, struct node *n)
 {

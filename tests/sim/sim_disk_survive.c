@@ -99,7 +99,7 @@ static void survive_file(struct sim_disk *to, const struct sim_disk *d, const st
 	for (uint32_t i = 0; i < d->flight_count; i++) {
 		const struct flight *f = &d->flights[i];
 		if (is_write_to(f, n))
-			apply_write(to, &copy->dur, f->op->buf, f->op->len, f->op->off, fate++);
+			apply_write(to, &copy->dur, f->buf, f->op->len, f->op->off, fate++);
 	}
 	sd_bytes_share(to, &copy->cur, &copy->dur);
 }

@@ -172,6 +172,11 @@ static int shim_list(
 	return CALL(io, list, path, each, arg);
 }
 
+static bool shim_flush_reaches(struct io *io, const char *path)
+{
+	return CALL(io, flush_reaches, path);
+}
+
 void sim_shim_init(struct sim_shim *s, struct io *under, enum sim_mutation m, uint64_t seed)
 {
 	static const struct io_api api = {
@@ -190,6 +195,7 @@ void sim_shim_init(struct sim_shim *s, struct io *under, enum sim_mutation m, ui
 		.unlink = shim_unlink,
 		.fsync_dir = shim_fsync_dir,
 		.list = shim_list,
+		.flush_reaches = shim_flush_reaches,
 	};
 	*s = (struct sim_shim){.io.api = &api, .under = under, .mutation = m, .rng.s = seed};
 	list_init(&s->done);

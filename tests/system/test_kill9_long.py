@@ -8,6 +8,7 @@ acknowledged and what was ever seen looks for anything lost, changed, reordered 
 """
 import collections
 import hashlib
+import math
 import os
 import random
 import sys
@@ -25,6 +26,7 @@ ROUNDS = 6  # more by --rounds
 KEYS = 40
 VALUE_MAX = 3000
 OPEN_MAX = 1500  # sent and not yet reported
+BESIDE = 3000    # sent while what is there is read; without an end to it, reading would never catch up
 SAMPLE = 100     # partitions of the large topic that are looked at in a round; all of them in every tenth
 PADDING = random.Random(9).randbytes(1 << 16)
 
@@ -81,19 +83,18 @@ class Partition:
 
 
 class Load:
-    """Sends numbered values to random partitions without pause, each once: no retries, so a record is there at
-    most once, and in order. What becomes of one whose connection breaks is open."""
+    """Sends numbered values to random partitions, as fast as it can up to a limit, each once: no retries, so a record
+    is there at most once, and in order. What becomes of one whose connection breaks is open."""
 
     def __init__(self, address, seed):
         self.random = random.Random(seed)
         self.parts = {k.name: [Partition(k, p) for p in range(k.partitions)] for k in KINDS}
         self.names = [k.name for k in KINDS for _ in range(k.share)]
         self.lock = threading.Lock()
-        self.acked = self.failed = self.open = 0
+        self.acked = self.failed = self.open = self.sent = 0
+        self.limit = math.inf  # it rests when so much is sent
         self.wrong = []
         self.ending = threading.Event()
-        self.go = threading.Event()
-        self.go.set()
         self.producer = kcat.Producer({
             "bootstrap.servers": address, "acks": "all", "retries": 0, "linger.ms": 1,
             "reconnect.backoff.ms": 5, "reconnect.backoff.max.ms": 50, "message.timeout.ms": 60000,
@@ -121,13 +122,14 @@ class Load:
             seq = part.sent
             part.sent += 1
             self.open += 1
+            self.sent += 1
         key = key_of(name, part.number, seq) if part.compacted else None
         self.producer.produce(name, value_of(name, part.number, seq), key, part.number,
                               on_delivery=self.reported(part, seq))
 
     def work(self):
         while not self.ending.is_set():
-            if self.open >= OPEN_MAX or not self.go.is_set():
+            if self.open >= OPEN_MAX or self.sent >= self.limit:
                 self.producer.poll(0.01)
                 continue
             for _ in range(20):
@@ -154,12 +156,15 @@ class Checker:
             known = {p: dict(parts[p].known) for p in which}
         found = kcat.by_partition(kcat.read_all(self.broker.address, name, which, log_level=2))
         self.records += sum(map(len, found.values()))
+        kept = name == "kept"
+        starts = kcat.log_starts(self.broker.address, name, which, log_level=2) if kept else {}
         for p in which:
             with self.load.lock:
                 if parts[p].compacted:
                     self.check_compacted(parts[p], found.get(p, []), known[p])
                 else:
-                    self.check_dense(parts[p], found.get(p, []), must[p])
+                    records = self.from_start(parts[p], found.get(p, []), starts.get(p, 0))
+                    self.check_dense(parts[p], records, must[p])
 
     @staticmethod
     def number_of(part, r):
@@ -177,6 +182,16 @@ class Checker:
                 f"{part}: number {numbers[i]} at {records[i].offset} after {numbers[i - 1]}"
         for r, seq in zip(records, numbers):
             part.learn(r.offset, seq)
+
+    def from_start(self, part, records, start):
+        """Without those that retention removed while they were read, so that the reader had to begin again."""
+        for i in range(len(records) - 1, 0, -1):
+            if records[i].offset != records[i - 1].offset + 1:
+                assert records[i].offset <= start, \
+                    f"{part}: offset {records[i].offset} after {records[i - 1].offset}; it starts at {start}"
+                self.check_order(part, records[:i])
+                return records[i:]
+        return records
 
     def check_dense(self, part, records, last):
         self.check_order(part, records)
@@ -261,6 +276,7 @@ class Trimmer:
 
 def one_round(t, b, load, trimmer):
     """Load, until a kill at a random moment; sometimes one more in the middle of the start."""
+    load.limit = math.inf
     want = load.acked + load.failed + t.random.randrange(1, 2500)
     checks.wait_until(f"{want} reports", lambda: load.acked + load.failed >= want or not b.alive(), 120, 0.002)
     assert b.alive(), "the broker has ended by itself"
@@ -276,6 +292,7 @@ def one_round(t, b, load, trimmer):
         time.sleep(t.random.random() * 0.08)
         b.kill()
     b.start()
+    load.limit = load.sent + BESIDE
 
 
 def topics(b):

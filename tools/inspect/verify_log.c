@@ -31,7 +31,7 @@ struct part {
 	const uint8_t *tail;
 	uint64_t end_pos;
 	int64_t end_offset; /* -1: not known */
-	bool open_end;	    /* no index: the end is where the zeros begin */
+	bool open_end;	    /* no index: the end is where the batches end */
 	bool compacted;
 	uint64_t file_size;
 };
@@ -96,7 +96,9 @@ static void pass_end(struct part_pass *s)
 {
 	const struct part *p = s->p;
 	struct walk *w = &s->walk;
-	bool whole = p->open_end ? w->stop == SCAN_STOP_ZERO || walk_is_whole(w) : walk_is_whole(w);
+	bool whole = walk_is_whole(w);
+	if (p->open_end) /* what lies behind is room that was never written, or an earlier life's */
+		whole |= w->stop == SCAN_STOP_ZERO || w->next_offset == p->end_offset;
 	if (!whole)
 		find(&s->v->finder, FOUND_CORRUPT, p->path,
 			"byte %llu: not the batch with offset %lld that should begin there: %s",
@@ -335,7 +337,7 @@ static void verify_log_name(struct verify *v, const struct state_log *log, const
 	char path[PATH_SIZE];
 	int64_t base;
 	path_join(path, dir, name);
-	if (strcmp(name, FMT_LOG_META_NAME) == 0)
+	if (strcmp(name, FMT_LOG_META_NAME) == 0 || strcmp(name, FMT_SPARE_NAME) == 0)
 		return;
 	const char *end = name + strlen(name);
 	if (path_base(name, &base) &&

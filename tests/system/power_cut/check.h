@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define POWER_CUT_JOURNAL_BYTES (4u << 20) /* small: it goes round many times */
+#define POWER_CUT_JOURNAL_BYTES (1u << 20) /* small: it goes round many times */
 
 /*
  * Opens every log that `expect` names in the log directory and holds it to what had been

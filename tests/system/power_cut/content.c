@@ -31,11 +31,13 @@ int32_t content_count(uint64_t seed, int32_t partition, int64_t base)
 }
 
 /* Mostly small; a few that are written as runs of whole blocks. -1: a tombstone. */
-static int32_t value_size(struct prng *p, bool compacted)
+static int32_t value_size(struct prng *p, bool compacted, bool heavy)
 {
 	uint64_t kind = prng_below(p, 1000);
 	if (compacted)
 		return kind < 50 ? -1 : (int32_t)prng_below(p, kind < 950 ? 600 : 9000);
+	if (heavy)
+		return 6000 + (int32_t)prng_below(p, 18000);
 	if (kind < 900)
 		return (int32_t)prng_below(p, 900);
 	if (kind < 985)
@@ -53,7 +55,7 @@ static void content_record(
 {
 	bool compacted = content_is_compacted(partition);
 	struct prng p = prng_at(seed, partition, offset, 3);
-	int32_t size = value_size(&p, compacted);
+	int32_t size = value_size(&p, compacted, content_is_heavy(partition));
 	out->k = out->v = KBYTES_NULL;
 	if (compacted) {
 		snprintf(out->key, sizeof(out->key), "key-%04u",

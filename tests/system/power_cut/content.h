@@ -20,6 +20,11 @@ static inline bool content_is_compacted(int32_t partition)
 {
 	return partition % 4 == 3;
 }
+/* A few have large batches only, which go straight to their segments, and recycle them. */
+static inline bool content_is_heavy(int32_t partition)
+{
+	return partition % 8 == 1;
+}
 /* The key of a record in a compacted log: a number below CONTENT_KEYS. */
 uint32_t content_key(uint64_t seed, int32_t partition, int64_t offset);
 /* How many records the batch has that begins at `base`. */

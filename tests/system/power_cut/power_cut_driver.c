@@ -280,6 +280,17 @@ static uint32_t log_count(const struct run *r)
 	return n;
 }
 
+/* The next one from slot i on that has large batches; i: there is none. */
+static uint32_t some_heavy_log(const struct run *r, uint32_t i)
+{
+	for (uint32_t k = 0; k < LOGS_MAX; k++) {
+		uint32_t at = (i + k) % LOGS_MAX;
+		if (r->s->slots[at].partition >= 0 && content_is_heavy(r->s->slots[at].partition))
+			return at;
+	}
+	return i;
+}
+
 static void turn(struct run *r)
 {
 	uint32_t i = (uint32_t)prng_below(&r->rnd, LOGS_MAX), have = log_count(r);
@@ -289,8 +300,8 @@ static void turn(struct run *r)
 	else if (log_of(r, i) && have > LOGS_LEAST && prng_chance(&r->rnd, 1, 60))
 		delete_log(r, i);
 	upkeep_end(r);
-	if (prng_chance(&r->rnd, 1, 8))
-		upkeep_begin(r, i);
+	if (prng_chance(&r->rnd, 1, 4))
+		upkeep_begin(r, prng_chance(&r->rnd, 1, 2) ? i : some_heavy_log(r, i));
 	for (uint64_t n = 1 + prng_below(&r->rnd, 16); n > 0; n--) {
 		struct asker_log *l = log_of(r, (uint32_t)prng_below(&r->rnd, LOGS_MAX));
 		if (l)
@@ -338,8 +349,9 @@ static void phase(const struct options *o, struct shared *s, uint32_t number)
 	bool clean = number % 3 == 2;
 	fprintf(stderr,
 		"phase %u: %u logs, %" PRIu64 " flushes, %" PRIu64 " bytes, mark %" PRIu64
-		", ends by %s\n",
-		number, log_count(r), s->flushes, s->bytes, s->seq, clean ? "a stop" : "a kill");
+		", %" PRIu64 " segments recycled, ends by %s\n",
+		number, log_count(r), s->flushes, s->bytes, s->seq, metric_get(&m->recycled_total),
+		clean ? "a stop" : "a kill");
 	if (clean)
 		phase_stop(r);
 	_exit(0);

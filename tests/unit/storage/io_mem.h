@@ -54,6 +54,7 @@ struct io_mem {
 	uint64_t preads;
 	uint64_t pread_bytes;
 	uint64_t flushes;
+	bool reaches; /* what flush_reaches says; nothing is done about it: not with cuts */
 };
 
 static inline struct io_mem *mem_of(struct io *io)
@@ -314,10 +315,16 @@ static inline int mem_list(
 	return 0;
 }
 
+static inline bool mem_flush_reaches(struct io *io, const char *path)
+{
+	return mem_of(io)->reaches && path;
+}
+
 static inline void mem_submit(struct io *io, struct io_op *op)
 {
 	if (op->kind == IO_READ || op->kind == IO_WRITE) {
 		CHECK((uintptr_t)op->buf % IO_SECTOR == 0);
+		CHECK(op->vec_count <= IO_VEC_MAX);
 		CHECK(op->off % IO_SECTOR == 0 && op->len % IO_SECTOR == 0 && op->len > 0);
 	}
 	if (op->kind == IO_FDATASYNC || op->kind == IO_FSYNC)
@@ -333,8 +340,31 @@ static inline int64_t mem_grow(struct io_mem *m, const struct io_op *op)
 	return mem_resize(op->file, max_of(op->file->size, op->off + op->len)) ? 0 : -ENOSPC;
 }
 
+/* One piece after the other, up to the first that is not moved whole. */
+static inline int64_t mem_do_vec(struct io_mem *m, const struct io_op *op)
+{
+	uint64_t moved = 0;
+	for (uint32_t i = 0; i < op->vec_count; i++) {
+		const struct iovec *v = &op->vec[i];
+		int64_t rc = op->kind == IO_READ ? mem_pread(&m->io, op->file, v->iov_base,
+							   v->iov_len, op->off + moved)
+						 : mem_pwrite(&m->io, op->file, v->iov_base,
+							   v->iov_len, op->off + moved);
+		if (rc < 0 && moved == 0)
+			return rc;
+		moved += (uint64_t)max_of(rc, (int64_t)0);
+		if (rc < (int64_t)v->iov_len)
+			break;
+	}
+	return (int64_t)moved;
+}
+
 static inline void mem_do(struct io_mem *m, struct io_op *op)
 {
+	if (op->vec_count > 0) {
+		op->result = mem_do_vec(m, op);
+		return;
+	}
 	switch (op->kind) {
 	case IO_READ:
 		op->result = mem_pread(&m->io, op->file, op->buf, op->len, op->off);
@@ -446,6 +476,7 @@ static inline struct io *io_mem_init(struct io_mem *m)
 		.unlink = mem_unlink,
 		.fsync_dir = mem_fsync_dir,
 		.list = mem_list,
+		.flush_reaches = mem_flush_reaches,
 	};
 	memset(m, 0, sizeof(*m));
 	m->io.api = &api;

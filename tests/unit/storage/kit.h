@@ -104,7 +104,7 @@ struct kit_log {
 	int64_t segment;
 	uint64_t pos;
 	int64_t next_offset;
-	struct lblock *tail; /* holds pos; NULL at a block boundary */
+	struct lblock *tail; /* holds the last byte; NULL: none yet */
 };
 
 static inline void kit_init(struct kit *k, struct io *io, const char *dir)
@@ -296,16 +296,16 @@ static inline struct lspan kit_place(struct kit *k, struct kit_log *l, const uin
 			assert_non_null(b);
 			memset(b->data, 0xee,
 				LBLOCK_SIZE); /* what is not written must not matter */
-			if (l->tail)
+			if (l->tail) {
+				l->tail->next = b;
 				lblock_unref(&k->blocks, l->tail);
+			}
 			l->tail = b;
 		}
 		if (!span.first)
 			span.first = l->tail;
 		if (last != l->tail) {
 			lblock_ref(l->tail);
-			if (last)
-				last->next = l->tail;
 			last = l->tail;
 		}
 		uint32_t off = (uint32_t)(l->pos % LBLOCK_SIZE);
@@ -313,10 +313,6 @@ static inline struct lspan kit_place(struct kit *k, struct kit_log *l, const uin
 		memcpy(l->tail->data + off, p + at, run);
 		at += run;
 		l->pos += run;
-	}
-	if (l->pos % LBLOCK_SIZE == 0) {
-		lblock_unref(&k->blocks, l->tail);
-		l->tail = NULL;
 	}
 	return span;
 }

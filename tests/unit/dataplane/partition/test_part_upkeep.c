@@ -244,6 +244,37 @@ static void upkeep_asks_for_what_the_policy_has_and_once_at_a_time(void **state)
 	fx_free(f);
 }
 
+/* What the storage is asked when an append rolls the log. */
+static uint32_t roll_asks(struct fx *f, uint32_t seed)
+{
+	struct fx_batch b = fx_batch(2, 100, seed);
+	struct part_op op = fx_append_op(b);
+	f->part.roll_next = true;
+	fx_start(f, &op);
+	uint32_t queued = fx_queued(f);
+	assert_int_equal(fx_front(f)->op, ST_APPEND);
+	if (queued > 1) {
+		struct st_req *r = list_entry(fx_front(f)->node.next, struct st_req, node);
+		assert_int_equal(r->op, ST_RETAIN);
+		assert_false(r->retain.policy.compact);
+	}
+	fx_run(f);
+	assert_ptr_equal(fx_done(f), &op);
+	free(b.data);
+	return queued;
+}
+
+static void a_roll_asks_for_retention_by_size(void **state)
+{
+	struct fx *f = fx_new(16, 8, fx_config());
+	f->part.config.policy = both;
+	fx_append(f, 2, 100, 1);
+	assert_int_equal(roll_asks(f, 2), 2);
+	f->part.config.policy = by_time; /* in its turn */
+	assert_int_equal(roll_asks(f, 3), 1);
+	fx_free(f);
+}
+
 static void the_answer_of_upkeep_moves_the_logs_start_but_never_back(void **state)
 {
 	struct fx *f = fx_new(16, 8, fx_config());
@@ -317,6 +348,7 @@ int main(void)
 		cmocka_unit_test(a_trim_waits_for_a_free_request),
 		cmocka_unit_test(a_lookup_whose_answer_is_deleted_meanwhile_is_made_again),
 		cmocka_unit_test(upkeep_asks_for_what_the_policy_has_and_once_at_a_time),
+		cmocka_unit_test(a_roll_asks_for_retention_by_size),
 		cmocka_unit_test(the_answer_of_upkeep_moves_the_logs_start_but_never_back),
 		cmocka_unit_test(an_expired_active_segment_is_left_by_the_next_append),
 		cmocka_unit_test(a_partition_closes_while_upkeep_is_under_way),

@@ -251,6 +251,11 @@ static inline int cio_fsync_dir(struct io *io, const char *path)
 	return 0;
 }
 
+static inline bool cio_flush_reaches(struct io *io, const char *path)
+{
+	return false;
+}
+
 static inline int cio_list(
 	struct io *io, const char *path, void (*each)(void *arg, const char *name), void *arg)
 {
@@ -349,6 +354,7 @@ static inline struct io *cio_init(struct cio *c)
 		.unlink = cio_unlink,
 		.fsync_dir = cio_fsync_dir,
 		.list = cio_list,
+		.flush_reaches = cio_flush_reaches,
 	};
 	memset(c, 0, sizeof(*c));
 	c->io.api = &api;

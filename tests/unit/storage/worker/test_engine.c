@@ -444,6 +444,22 @@ static void test_engine_failed_write_of_a_group_fails_all_that_are_in_it(void **
 	assert_false(kit_stop(k));
 }
 
+static void test_engine_files_grow_before_a_commit_needs_the_room(void **state)
+{
+	struct fixture *f = *state;
+	struct kit *k = &f->kit;
+	struct kit_log l;
+	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
+	assert_int_equal(kit_append(k, &l, 1, 200000, 1, false), ST_OK);
+	kit_run(k);
+	assert_int_equal(f->fault.seen[FAULT_FALLOCATE], 2); /* for the append, and ahead */
+	assert_int_equal(kit_append(k, &l, 1, 100000, 1, false), ST_OK);
+	assert_int_equal(f->fault.seen[FAULT_FALLOCATE], 2);
+	assert_int_equal(kit_read_all(k, &l, 1), 2);
+	kit_drop(k, &l);
+	assert_true(kit_stop(k));
+}
+
 static void test_engine_full_disk_refuses_and_log_goes_on_later(void **state)
 {
 	struct fixture *f = *state;
@@ -451,8 +467,8 @@ static void test_engine_full_disk_refuses_and_log_goes_on_later(void **state)
 	struct kit_log l;
 	struct st_req r[2];
 	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
+	f->mem.room = 262144 + 8192; /* none for growing ahead */
 	assert_int_equal(kit_append(k, &l, 1, 260000, 1, false), ST_OK);
-	f->mem.room = 8192;
 	struct kit_log before = l;
 	lblock_ref(before.tail);
 	for (int i = 0; i < 2; i++) {
@@ -671,6 +687,80 @@ static void test_engine_written_durability_flushes_only_in_checkpoints(void **st
 	assert_true(f->fault.seen[FAULT_FDATASYNC] > 0);
 }
 
+/* A checkpoint; what is below the log's start goes. */
+static void settle(struct kit *k, int64_t ms)
+{
+	for (int i = 0; i < 200; i++) {
+		k->now_ms += ms;
+		kit_step(k);
+	}
+}
+
+/* Retention leaves one segment behind the active one. */
+static void retain(struct kit *k, struct kit_log *l)
+{
+	struct st_req r = {.op = ST_RETAIN,
+		.log = l->log,
+		.retain = {.policy = {.remove = true, .retention_ms = -1, .retention_bytes = 1},
+			.limit = l->next_offset,
+			.now_ms = k->now_ms}};
+	assert_int_equal(kit_do(k, &r), ST_OK);
+}
+
+/* Of an append beside which no checkpoint is made. */
+static uint64_t flushes_of_append(struct fixture *f, struct kit_log *l, bool roll)
+{
+	struct kit *k = &f->kit;
+	assert_int_equal(kit_append(k, l, 1, 1, 1, false), ST_OK); /* the one that is due */
+	settle(k, 1);
+	uint64_t checkpoints = metric_get(&k->metrics.checkpoints_total);
+	io_fault_plan(&f->fault, FAULT_ANY, 0, 0, false);
+	assert_int_equal(kit_append(k, l, 1, 100000, 1, roll), ST_OK);
+	assert_int_equal(metric_get(&k->metrics.checkpoints_total), checkpoints);
+	return f->fault.seen[FAULT_FDATASYNC];
+}
+
+static void test_engine_heavy_log_recycles_removed_segments_and_flushes_once(void **state)
+{
+	struct fixture *f = *state;
+	struct kit *k = &f->kit;
+	struct kit_log l;
+	assert_true(kit_stop(k));
+	f->mem.reaches = true;
+	kit_start(k);
+	assert_int_equal(kit_open(k, &l, 1, true), ST_OK);
+	assert_int_equal(flushes_of_append(f, &l, false), 2); /* the journal, and the segment */
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(kit_append(k, &l, 1, 100000, 1, i > 0), ST_OK);
+		assert_int_equal(flushes_of_append(f, &l, false), 2);
+	}
+	assert_int_equal(metric_get(&k->metrics.recycled_total), 0);
+	retain(k, &l);
+	settle(k, 20);
+	int64_t start = l.segment;
+	assert_int_equal(flushes_of_append(f, &l, true), 1); /* the journal's reaches both */
+	assert_int_equal(metric_get(&k->metrics.recycled_total), 1);
+	assert_int_equal(flushes_of_append(f, &l, false), 1);
+	assert_int_equal(flushes_of_append(f, &l, false), 1);
+	assert_int_equal(flushes_of_append(f, &l, false), 2); /* beyond the end of the old file */
+	assert_int_equal(flushes_of_append(f, &l, true), 2);  /* there was one */
+	struct st_req r;
+	for (int64_t at = start; at < l.next_offset; at++) {
+		assert_int_equal(kit_read(k, &l, at, 1, 8, &r), ST_OK);
+		assert_int_equal(r.read.base_offset, at);
+	}
+	int64_t end = l.next_offset;
+	kit_drop(k, &l);
+	kit_crash(k);
+	kit_start(k);
+	assert_int_equal(kit_open(k, &l, 1, false), ST_OK);
+	assert_int_equal(l.next_offset, end);
+	for (int64_t at = start; at < end; at++)
+		assert_int_equal(kit_read(k, &l, at, 1, 8, &r), ST_OK);
+	kit_drop(k, &l);
+	assert_true(kit_stop(k));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -689,6 +779,7 @@ int main(void)
 		T(test_engine_failed_flush_is_final_whatever_its_reason),
 		T(test_engine_failed_write_fails_all_appends_behind_it),
 		T(test_engine_failed_write_of_a_group_fails_all_that_are_in_it),
+		T(test_engine_files_grow_before_a_commit_needs_the_room),
 		T(test_engine_full_disk_refuses_and_log_goes_on_later),
 		T(test_engine_short_transfers_and_again_are_carried_on),
 		T(test_engine_failed_read_fails_only_its_request),
@@ -696,6 +787,7 @@ int main(void)
 		T(test_engine_any_single_failure_of_a_start_loses_nothing),
 		T(test_engine_with_two_directories_finds_logs_and_makes_none_when_one_is_offline),
 		T(test_engine_written_durability_flushes_only_in_checkpoints),
+		T(test_engine_heavy_log_recycles_removed_segments_and_flushes_once),
 	};
 	kit_be_quiet();
 	return cmocka_run_group_tests(tests, NULL, NULL);
