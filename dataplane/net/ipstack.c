@@ -37,6 +37,7 @@ void ipstack_config_defaults(struct ipstack_config *cfg)
 		.keepalive_probes = 6,
 		.fin_wait2_ns = 60 * NS_PER_S,
 		.time_wait_ns = 60 * NS_PER_S,
+		.congestion = IPSTACK_CC_CUBIC,
 		.sack = true,
 		.timestamps = true,
 		.syn_cookies = true,

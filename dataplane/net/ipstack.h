@@ -81,9 +81,10 @@ struct ipstack_config {
 	uint64_t fin_wait2_ns;		/* silence of a peer that has acknowledged our FIN */
 	uint64_t time_wait_ns;
 
-	/* what is offered to peers, and taken from them */
-	bool sack;	  /* RFC 2018 */
-	bool timestamps;  /* RFC 7323: PAWS */
+	/* how windows grow and shrink; what is offered to peers, and taken from them */
+	enum ipstack_cc { IPSTACK_CC_CUBIC, IPSTACK_CC_NEWRENO } congestion; /* control */
+	bool sack;							     /* RFC 2018 */
+	bool timestamps;						     /* RFC 7323: PAWS */
 	bool syn_cookies; /* when syn_backlog is used up; otherwise SYNs are dropped then */
 
 	/* rates */

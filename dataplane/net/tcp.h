@@ -10,6 +10,7 @@
 #include "net/flow.h"
 #include "net/ipstack.h"
 #include "net/rate.h"
+#include "net/tcp_cubic.h"
 
 /*
  * TCP of one shard (RFC 9293), the inside of ipstack.h: `segment + now in, segments + events out`.
@@ -20,7 +21,7 @@
  *	tcp_in.c     a segment for a connection;  tcp_listen.c: for none, for a listener, for
  *TIME_WAIT tcp_rxq.c    received bytes not yet given to the application tcp_out.c    the next
  *segment of a connection tcp_sndq.c   bytes lent by the application and not yet acknowledged
- *	tcp_cc.c     congestion control (NewReno, RFC 5681 and 6582)
+ *	tcp_cc.c     congestion control (RFC 5681, 6582, 6937);  tcp_cubic.c: its growth
  *	tcp_cookie.c handshakes without memory
  *	tcp_rack.c   loss recovery with SACK (RFC 8985)
  *	tcp_timer.c  RTO, persist, delayed ACK, keepalive, lifetimes
@@ -214,12 +215,15 @@ struct tcb {
 	uint32_t prr_delivered, prr_out, prr_flight;
 	uint8_t reo_mult, reo_persist;
 	bool rack_reordered : 1;
+	bool cubic : 1;	  /* congestion control is CUBIC */
 	bool in_loss : 1; /* after an RTO, until `recover` */
 	bool tlp_send : 1, tlp_out : 1, tlp_retx : 1;
 
 	/* congestion control */
 	uint32_t cwnd, ssthresh, recover, cc_acked;
 	uint32_t dupacks;
+	struct tcp_cubic curve;
+	struct tcp_hystart hystart;
 
 	/* round-trip time, timers */
 	uint32_t rtt_seq;
@@ -533,7 +537,7 @@ void tcp_send_init(struct tcp *t, struct tcb *c, uint32_t isn);
 
 void tcp_cc_init(struct tcb *c);
 /* acked bytes are newly acknowledged (snd_una has moved already; flight: before that). */
-void tcp_cc_ack(struct tcp *t, struct tcb *c, uint32_t acked, uint32_t flight);
+void tcp_cc_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked, uint32_t flight);
 void tcp_cc_dupack(struct tcp *t, struct tcb *c);
 void tcp_cc_rto(struct tcb *c);
 /* Sending starts again after a pause. */

@@ -168,7 +168,7 @@ static void in_new_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t a
 	if (c->sack_ok)
 		tcp_rack_acked(t, c, now_ns);
 	else
-		tcp_cc_ack(t, c, acked, flight);
+		tcp_cc_ack(t, c, now_ns, acked, flight);
 	if (c->snd_una == c->snd_nxt) {
 		if (!c->persist)
 			tcp_timer_clear(c, TCPT_RTX);

@@ -321,7 +321,7 @@ void tcp_rack_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked,
 	if (acked > 0)
 		rack_recovered(c);
 	if (acked > 0 && !was_recovery)
-		tcp_cc_ack(t, c, acked, flight);
+		tcp_cc_ack(t, c, now_ns, acked, flight);
 	if (c->nsacked > 0 || c->lost > 0 || c->in_recovery || c->in_loss || c->tlp_out)
 		rack_react(t, c, now_ns);
 	else

@@ -474,6 +474,7 @@ static void config_for(struct sim *m, struct ipstack_config *c, uint32_t who)
 	c->challenge_acks_per_s = 1000;
 	c->sack = prng_chance(r, 3, 4);
 	c->timestamps = prng_chance(r, 3, 4);
+	c->congestion = prng_chance(r, 1, 3) ? IPSTACK_CC_NEWRENO : IPSTACK_CC_CUBIC;
 	c->fixed_isn = prng_chance(r, 1, 2);
 	c->isn = 0xffffff00u - (uint32_t)prng_below(r, 100000);
 }

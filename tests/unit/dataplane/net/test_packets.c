@@ -571,6 +571,10 @@ static void call_config(struct play *p, const struct step *st)
 			*flags[i].to = v;
 			return;
 		}
+	if (strcmp(name, "cubic") == 0) {
+		c->congestion = v ? IPSTACK_CC_CUBIC : IPSTACK_CC_NEWRENO;
+		return;
+	}
 	PLAY(p, strcmp(name, "mtu") == 0);
 	c->mtu = (uint16_t)v;
 }
@@ -663,7 +667,8 @@ static void play_defaults(struct play *p)
 	p->cfg.send_slots_per_conn = 512;
 	p->cfg.keepalive_idle_ns = 0;
 	p->cfg.fixed_isn = true;
-	p->cfg.isn = 0xffffff00u; /* so that every script crosses the wrap */
+	p->cfg.congestion = IPSTACK_CC_NEWRENO; /* windows that are easy to write down */
+	p->cfg.isn = 0xffffff00u;		/* so that every script crosses the wrap */
 	p->peer_isn = 0xfffffe00u;
 	p->peer_port = PEER_PORT;
 	p->now_ns = p->last_ns = START_NS;
