@@ -352,6 +352,7 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_fast_retransmits_total, "losses found by duplicate ACKs")                            \
 	X(tcp_tail_probes_total, "tail loss probes sent (RFC 8985)")                               \
 	X(tcp_dsacks_in_total, "duplicates reported by the peer (RFC 2883)")                       \
+	X(tcp_undone_total, "losses that were none, and were taken back (RFC 3522, 3708)")         \
 	X(tcp_reneged_total, "timeouts at which the peer had given up what it had reported")       \
 	X(tcp_rto_total, "retransmission timeouts")                                                \
 	X(tcp_retransmits_total, "segments sent again")                                            \

@@ -24,6 +24,7 @@
  *	tcp_cc.c     congestion control (RFC 5681, 6582, 6937);  tcp_cubic.c: its growth
  *	tcp_cookie.c handshakes without memory
  *	tcp_rack.c   loss recovery with SACK (RFC 8985)
+ *	tcp_undo.c   recoveries that were not necessary
  *	tcp_timer.c  RTO, persist, delayed ACK, keepalive, lifetimes
  *	tcp_app.c    the application's calls, events
  */
@@ -224,6 +225,14 @@ struct tcb {
 	uint32_t dupacks;
 	struct tcp_cubic curve;
 	struct tcp_hystart hystart;
+	struct tcp_undo {
+		uint32_t cwnd, ssthresh, w_max; /* before */
+		uint32_t from, end;		/* what was in flight */
+		uint32_t ts;			/* of what was sent again first */
+		uint16_t resent;		/* and not reported as a duplicate */
+		bool on, eifel;
+	} undo;
+	uint32_t ack_ecr; /* of the segment at hand */
 
 	/* round-trip time, timers */
 	uint32_t rtt_seq;
@@ -553,6 +562,16 @@ void tcp_cc_recovered(struct tcb *c);
 /* A loss that a tail loss probe has repaired. */
 void tcp_cc_loss_repaired(struct tcb *c);
 
+/* ---- tcp_undo.c ---- */
+
+/* The window is about to be reduced because of a loss. */
+void tcp_undo_begin(struct tcb *c);
+/* A segment that counted as lost has been sent again. */
+void tcp_undo_resent(struct tcb *c, uint64_t now_ns);
+/* New data has been acknowledged; the peer has received b twice. */
+void tcp_undo_ack(struct tcp *t, struct tcb *c);
+void tcp_undo_duplicate(struct tcp *t, struct tcb *c, const struct tcp_range *b);
+
 /* ---- tcp_rack.c: all for connections with sack_ok ---- */
 
 void tcp_rack_init(struct tcb *c);
@@ -569,6 +588,8 @@ void tcp_rack_acked(struct tcp *t, struct tcb *c, uint64_t now_ns);
 void tcp_rack_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked, uint32_t flight);
 /* Everything that is not SACKed is lost. */
 void tcp_rack_rto(struct tcp *t, struct tcb *c);
+/* Nothing is lost after all. */
+void tcp_rack_found(struct tcp *t, struct tcb *c);
 void tcp_rack_arm(struct tcp *t, struct tcb *c, uint64_t now_ns);
 void tcp_rack_timer(struct tcp *t, struct tcb *c, uint64_t now_ns);
 /* The tail loss probe has left; again: it was sent before. */

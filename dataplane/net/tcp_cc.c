@@ -132,6 +132,7 @@ void tcp_cc_dupack(struct tcp *t, struct tcb *c)
 
 void tcp_cc_recovery(struct tcb *c, uint32_t pipe)
 {
+	tcp_undo_begin(c);
 	c->prr_flight = max_of(c->snd_max - c->snd_una, 1u);
 	c->ssthresh = cc_reduce(c, false);
 	c->recover = c->snd_max;
@@ -173,8 +174,10 @@ void tcp_cc_loss_repaired(struct tcb *c)
 
 void tcp_cc_rto(struct tcb *c)
 {
-	if (c->rto_shift == 0) /* ssthresh once per loss, not per repetition */
+	if (c->rto_shift == 0) { /* ssthresh once per loss, not per repetition */
+		tcp_undo_begin(c);
 		c->ssthresh = cc_reduce(c, true);
+	}
 	c->cwnd = c->mss;
 	c->recover = c->snd_max;
 	c->in_recovery = false;

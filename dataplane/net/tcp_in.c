@@ -196,6 +196,7 @@ static bool in_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct t
 		   c->snd_una != c->snd_max;
 	in_window(t, c, seg);
 	uint32_t una = c->snd_una, flight = c->snd_max - una;
+	c->ack_ecr = seg->opts.ts_ecr;
 	if (c->sack_ok)
 		tcp_rack_sacks(t, c, now_ns, seg);
 	if (ack != c->snd_una)

@@ -209,6 +209,8 @@ static uint32_t out_again(
 	c->retransmits++;
 	metric_add(&t->m->tcp_retransmits_total, 1);
 	tcp_rack_resent(t, c, r, len + fin, now_ns);
+	if (!probe)
+		tcp_undo_resent(c, now_ns);
 	if (probe)
 		tcp_rack_probed(t, c, now_ns, true);
 	else if (seq == c->snd_una || !tcp_timer_is_on(c, TCPT_RTX))

@@ -646,6 +646,7 @@ static void streams_survive_any_wire(void **state)
 	REACHED(tcp_tail_probes_total);
 	REACHED(tcp_dsacks_in_total);
 	REACHED(tcp_reneged_total);
+	REACHED(tcp_undone_total);
 	REACHED(tcp_cookies_in_total);
 #undef REACHED
 	(void)state;
