@@ -40,6 +40,7 @@ void ipstack_config_defaults(struct ipstack_config *cfg)
 		.congestion = IPSTACK_CC_CUBIC,
 		.sack = true,
 		.timestamps = true,
+		.ecn = true,
 		.syn_cookies = true,
 		.challenge_acks_per_s = 100,
 		.icmp_replies_per_s = 100,
@@ -171,6 +172,7 @@ static void input_tcp(struct ipstack *s, uint64_t now_ns, const struct ip_pkt *i
 	if (!tcp_seg_parse(ip->p, ip->len, ip->src, ip->dst, l4_checksum_ok, &seg, &s->metrics))
 		return;
 	seg.rxref = rxref;
+	seg.ce = ip->ce;
 	tcp_input(&s->tcp, now_ns, &seg);
 	ipstack_ctl_drain(s);
 }

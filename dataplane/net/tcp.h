@@ -51,6 +51,9 @@ static inline uint32_t seq_max(uint32_t a, uint32_t b)
 #define TCP_RST 0x04
 #define TCP_PSH 0x08
 #define TCP_ACK 0x10
+#define TCP_URG 0x20
+#define TCP_ECE 0x40
+#define TCP_CWR 0x80
 
 #define TCP_HDR_LEN 20
 #define TCP_TS_LEN 12 /* of the timestamps option, padded */
@@ -78,6 +81,7 @@ struct tcp_seg {
 	uint32_t seq, ack;
 	uint16_t wnd; /* as in the header, not scaled */
 	uint8_t flags;
+	bool ce; /* its packet met congestion */
 	struct tcp_opts opts;
 	const uint8_t *data;
 	uint32_t len;
@@ -177,6 +181,9 @@ struct tcb {
 	bool syn_rexmit : 1;
 	bool ts_ok : 1;	  /* RFC 7323 timestamps in every segment */
 	bool sack_ok : 1; /* RFC 2018 */
+	bool ecn_ok : 1;  /* RFC 3168 */
+	bool ece_out : 1; /* congestion is told until the peer says that it knows */
+	bool cwr_out : 1; /* we say so */
 	bool dsack : 1;	  /* the range of RFC 2883 is to be reported */
 	uint32_t fin_seq;
 	uint32_t unacked_bytes; /* received since our last ACK */
@@ -232,6 +239,7 @@ struct tcb {
 		uint16_t resent;		/* and not reported as a duplicate */
 		bool on, eifel;
 	} undo;
+	uint32_t ecn_end; /* one reduction until this is acknowledged */
 	uint32_t ack_ecr; /* of the segment at hand */
 
 	/* round-trip time, timers */
@@ -559,6 +567,8 @@ void tcp_cc_recovery(struct tcb *c, uint32_t pipe);
 /* What an ACK in recovery lets out; delivered: bytes that it newly acknowledges or SACKs. */
 void tcp_cc_prr(struct tcb *c, uint32_t delivered, uint32_t pipe);
 void tcp_cc_recovered(struct tcb *c);
+/* The path is congested, but nothing was lost. */
+void tcp_cc_congested(struct tcp *t, struct tcb *c);
 /* A loss that a tail loss probe has repaired. */
 void tcp_cc_loss_repaired(struct tcb *c);
 

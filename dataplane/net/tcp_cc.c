@@ -172,6 +172,17 @@ void tcp_cc_loss_repaired(struct tcb *c)
 	c->cc_acked = 0;
 }
 
+void tcp_cc_congested(struct tcp *t, struct tcb *c)
+{
+	metric_add(&t->m->tcp_ecn_reductions_total, 1);
+	c->ssthresh = cc_reduce(c, false);
+	c->cwnd = min_of(c->cwnd, c->ssthresh);
+	c->cc_acked = 0;
+	c->undo.on = false;
+	c->ecn_end = c->snd_max;
+	c->cwr_out = true;
+}
+
 void tcp_cc_rto(struct tcb *c)
 {
 	if (c->rto_shift == 0) { /* ssthresh once per loss, not per repetition */

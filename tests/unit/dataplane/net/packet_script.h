@@ -101,7 +101,7 @@ static inline bool script_time(const char *s, struct step *st)
 
 static inline bool script_flags(const char *s, uint8_t *flags)
 {
-	static const char letters[] = "FSRP.";
+	static const char letters[] = "FSRP.UEW";
 	*flags = 0;
 	if (strcmp(s, "-") == 0)
 		return true;

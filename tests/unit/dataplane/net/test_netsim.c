@@ -36,8 +36,8 @@ struct packet {
 };
 
 struct link_model {
-	uint32_t loss, dup, reorder, corrupt; /* per 1000 */
-	uint32_t burst;			      /* per 1000: the beginning of a burst of losses */
+	uint32_t loss, dup, reorder, corrupt, mark; /* per 1000 */
+	uint32_t burst; /* per 1000: the beginning of a burst of losses */
 	uint64_t delay_ns, jitter_ns;
 	uint64_t dark_from_ns, dark_to_ns; /* nothing gets through */
 };
@@ -183,6 +183,12 @@ static void wire_send(struct sim *m, uint8_t to, const uint8_t *bytes, uint32_t 
 		p.at_ns = m->now_ns + m->link.delay_ns;
 		if (noisy && prng_chance(&m->rng, m->link.reorder, 1000))
 			p.at_ns += prng_below(&m->rng, m->link.jitter_ns + 1);
+		if (noisy && be16_get(p.bytes + 12) == 0x0800 && (p.bytes[15] & 3) == 2 &&
+			prng_chance(&m->rng, m->link.mark, 1000)) {
+			p.bytes[15] |= 3;
+			be16_put(p.bytes + 24, 0);
+			be16_put(p.bytes + 24, ip_sum_fold(ip_sum(0, p.bytes + 14, 20)));
+		}
 		/* behind the Ethernet header: that has its own check on a real wire */
 		if (noisy && len > 40 && p.bytes[13] == 0 &&
 			prng_chance(&m->rng, m->link.corrupt, 1000))
@@ -337,6 +343,8 @@ static void node_tx_tso(
 		uint8_t *ip = piece + ETH_HDR_LEN, *tcp = ip + IP_HDR_LEN;
 		uint32_t src = be32_get(ip + 12), dst = be32_get(ip + 16);
 		ip_build(ip, src, dst, IP_PROTO_TCP, o->l4_len + n, false);
+		if (o->ect)
+			ip_set_ect(ip, false);
 		be32_put(tcp + 4, be32_get(tcp + 4) + at);
 		if (!last)
 			tcp[13] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
@@ -475,6 +483,7 @@ static void config_for(struct sim *m, struct ipstack_config *c, uint32_t who)
 	c->sack = prng_chance(r, 3, 4);
 	c->timestamps = prng_chance(r, 3, 4);
 	c->congestion = prng_chance(r, 1, 3) ? IPSTACK_CC_NEWRENO : IPSTACK_CC_CUBIC;
+	c->ecn = prng_chance(r, 3, 4);
 	c->fixed_isn = prng_chance(r, 1, 2);
 	c->isn = 0xffffff00u - (uint32_t)prng_below(r, 100000);
 }
@@ -500,6 +509,7 @@ static void sim_init(struct sim *m, uint64_t seed, enum sim_wire wire)
 		.corrupt = bad ? (uint32_t)prng_below(r, 50) : 0,
 		.delay_ns = prng_below(r, 20 * NS_PER_MS) + 1000,
 		.jitter_ns = prng_below(r, 50 * NS_PER_MS)};
+	m->link.mark = bad ? (uint32_t)prng_below(r, 100) : 0;
 	m->link.burst = bad && prng_chance(r, 1, 3) ? (uint32_t)prng_below(r, 20) : 0;
 	if (bad && prng_chance(r, 1, 3)) {
 		m->link.dark_from_ns = m->now_ns + prng_below(r, 3 * NS_PER_S);
@@ -647,6 +657,8 @@ static void streams_survive_any_wire(void **state)
 	REACHED(tcp_dsacks_in_total);
 	REACHED(tcp_reneged_total);
 	REACHED(tcp_undone_total);
+	REACHED(tcp_ce_in_total);
+	REACHED(tcp_ecn_reductions_total);
 	REACHED(tcp_cookies_in_total);
 #undef REACHED
 	(void)state;

@@ -288,6 +288,8 @@ static uint32_t frame_as(struct play *p, uint8_t *f, uint32_t len, const char *a
 		be16_put(ip + 2, (uint16_t)(len - 14 + 1));
 	else if (strcmp(as, "ttl_0") == 0)
 		ip[8] = 0;
+	else if (strcmp(as, "ce") == 0)
+		ip[1] = 3;
 	else if (strcmp(as, "tagged") == 0)
 		be16_put(f + 12, 0x8100);
 	else if (strcmp(as, "broadcast") == 0)
@@ -328,10 +330,10 @@ static void step_in(struct play *p, const struct step *st)
 
 static int packet_text(const struct sent_pkt *s, char *buf, size_t size)
 {
-	static const char letters[] = "FSRP.";
-	char flags[8];
+	static const char letters[] = "FSRP.UEW";
+	char flags[9];
 	uint32_t n = 0;
-	for (uint32_t i = 0; i < 5; i++)
+	for (uint32_t i = 0; i < 8; i++)
 		if (s->flags & 1u << i)
 			flags[n++] = letters[i];
 	flags[n] = 0;
@@ -564,7 +566,7 @@ static void call_config(struct play *p, const struct step *st)
 		const char *name;
 		bool *to;
 	} flags[] = {{"fixed_isn", &c->fixed_isn}, {"sack", &c->sack},
-		{"timestamps", &c->timestamps}, {"syn_cookies", &c->syn_cookies},
+		{"timestamps", &c->timestamps}, {"ecn", &c->ecn}, {"syn_cookies", &c->syn_cookies},
 		{"unknown_peer", &p->unknown}};
 	for (uint32_t i = 0; i < array_size(flags); i++)
 		if (strcmp(flags[i].name, name) == 0) {
