@@ -156,6 +156,11 @@ static void input_arp(struct ipstack *s, uint64_t now_ns, const struct eth_pkt *
 
 static void input_icmp(struct ipstack *s, uint64_t now_ns, const struct ip_pkt *ip)
 {
+	struct icmp_error error;
+	if (icmp_error_parse(ip, &error)) {
+		tcp_icmp_error(&s->tcp, now_ns, &error);
+		return;
+	}
 	if (!icmp_is_echo_request(ip, &s->metrics))
 		return;
 	if (!rate_take(&s->icmp_rate, now_ns, s->cfg.icmp_replies_per_s)) {

@@ -317,6 +317,9 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(ip_drop_no_route_total, "packets not sent for want of a gateway")                        \
 	X(icmp_echo_total, "ICMP echo requests answered")                                          \
 	X(icmp_drop_total, "ICMP messages malformed, too long, or not understood")                 \
+	X(icmp_stale_total, "ICMP errors about nothing that is in flight (RFC 5927)")              \
+	X(tcp_pmtu_total, "routers that told of a smaller path MTU")                               \
+	X(tcp_black_holes_total, "segments made shorter because long ones seemed to be lost")      \
 	X(icmp_limited_total, "ICMP echo requests dropped by the rate limit")                      \
 	X(ctl_drop_total, "answers without a connection dropped because too many wait")            \
 	X(tcp_segs_in_total, "TCP segments received")                                              \

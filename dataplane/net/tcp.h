@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "base/wheel.h"
 #include "net/flow.h"
+#include "net/icmp.h"
 #include "net/ipstack.h"
 #include "net/rate.h"
 #include "net/tcp_cubic.h"
@@ -25,6 +26,7 @@
  *	tcp_cookie.c handshakes without memory
  *	tcp_rack.c   loss recovery with SACK (RFC 8985)
  *	tcp_undo.c   recoveries that were not necessary
+ *	tcp_pmtu.c   how long segments may be
  *	tcp_timer.c  RTO, persist, delayed ACK, keepalive, lifetimes
  *	tcp_app.c    the application's calls, events
  */
@@ -156,9 +158,11 @@ struct tcb {
 	uint32_t rcv_read; /* first byte not yet given to the application */
 	uint32_t peer_ip;
 	uint16_t peer_port, local_port;
-	uint16_t mss;	  /* largest payload we send */
-	uint16_t rcv_mss; /* largest payload seen: full-sized segments of this peer */
-	uint8_t state;	  /* enum tcp_state; only tcp_set_state writes it */
+	uint16_t mss;	    /* largest payload we send */
+	uint16_t mss_full;  /* without what the path has shown */
+	uint16_t pmtu_hint; /* what a router has told, and is not believed yet; 0: nothing */
+	uint16_t rcv_mss;   /* largest payload seen: full-sized segments of this peer */
+	uint8_t state;	    /* enum tcp_state; only tcp_set_state writes it */
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t ev;	    /* enum tcp_ev_bits that are not popped yet */
 	uint8_t quick_acks; /* segments that are still acknowledged at once */
@@ -179,12 +183,13 @@ struct tcb {
 	bool in_recovery : 1;
 	bool cwnd_limited : 1;
 	bool syn_rexmit : 1;
-	bool ts_ok : 1;	  /* RFC 7323 timestamps in every segment */
-	bool sack_ok : 1; /* RFC 2018 */
-	bool ecn_ok : 1;  /* RFC 3168 */
-	bool ece_out : 1; /* congestion is told until the peer says that it knows */
-	bool cwr_out : 1; /* we say so */
-	bool dsack : 1;	  /* the range of RFC 2883 is to be reported */
+	bool full_acked : 1; /* a segment of mss bytes, or as much, has been acknowledged */
+	bool ts_ok : 1;	     /* RFC 7323 timestamps in every segment */
+	bool sack_ok : 1;    /* RFC 2018 */
+	bool ecn_ok : 1;     /* RFC 3168 */
+	bool ece_out : 1;    /* congestion is told until the peer says that it knows */
+	bool cwr_out : 1;    /* we say so */
+	bool dsack : 1;	     /* the range of RFC 2883 is to be reported */
 	uint32_t fin_seq;
 	uint32_t unacked_bytes; /* received since our last ACK */
 
@@ -254,8 +259,9 @@ struct tcb {
 	struct wheel_timer timer;	  /* armed at or before the first deadline */
 	uint64_t progress_ns;		  /* snd_una moved, or the first of new data was sent */
 	uint64_t last_rx_ns, last_tx_ns;
-	uint64_t challenge_ns; /* no challenge ACK before */
-	uint64_t oow_ack_ns;   /* no answer to empty out-of-window segments before */
+	uint64_t challenge_ns;	/* no challenge ACK before */
+	uint64_t pmtu_until_ns; /* mss is mss_full again */
+	uint64_t oow_ack_ns;	/* no answer to empty out-of-window segments before */
 
 	struct list evnode; /* tcp.evlist */
 	void *user;
@@ -582,6 +588,15 @@ void tcp_undo_resent(struct tcb *c, uint64_t now_ns);
 void tcp_undo_ack(struct tcp *t, struct tcb *c);
 void tcp_undo_duplicate(struct tcp *t, struct tcb *c, const struct tcp_range *b);
 
+/* ---- tcp_pmtu.c ---- */
+
+/* A router, or whoever says that it is one, tells about a segment of ours. */
+void tcp_icmp_error(struct tcp *t, uint64_t now_ns, const struct icmp_error *e);
+/* The retransmission timer has fired; what is in flight counts as lost already. */
+void tcp_pmtu_timeout(struct tcp *t, struct tcb *c, uint64_t now_ns);
+/* Long segments are tried again after a time; for connections whose mss is not mss_full. */
+void tcp_pmtu_age(struct tcb *c, uint64_t now_ns);
+
 /* ---- tcp_rack.c: all for connections with sack_ok ---- */
 
 void tcp_rack_init(struct tcb *c);
@@ -598,6 +613,8 @@ void tcp_rack_acked(struct tcp *t, struct tcb *c, uint64_t now_ns);
 void tcp_rack_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked, uint32_t flight);
 /* Everything that is not SACKed is lost. */
 void tcp_rack_rto(struct tcp *t, struct tcb *c);
+/* Everything that is not SACKed and longer than a segment may be now is lost. */
+void tcp_rack_too_long(struct tcp *t, struct tcb *c);
 /* Nothing is lost after all. */
 void tcp_rack_found(struct tcp *t, struct tcb *c);
 void tcp_rack_arm(struct tcp *t, struct tcb *c, uint64_t now_ns);

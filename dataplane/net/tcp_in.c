@@ -165,6 +165,9 @@ static void in_new_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t a
 		c->snd_nxt = ack;
 	c->rto_shift = 0;
 	c->progress_ns = now_ns;
+	c->full_acked |= acked >= c->mss;
+	if (c->mss != c->mss_full)
+		tcp_pmtu_age(c, now_ns);
 	if (c->sack_ok)
 		tcp_rack_acked(t, c, now_ns);
 	else

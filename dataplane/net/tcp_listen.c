@@ -74,6 +74,7 @@ void tcp_take_syn(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tc
 		c->snd_wscale = (uint8_t)seg->opts.wscale;
 		c->rcv_wscale = t->wscale;
 	}
+	c->mss_full = c->mss;
 	c->irs = seg->seq;
 	c->rcv_nxt = c->rcv_read = c->rcv_adv = seg->seq + 1;
 	c->snd_wnd = seg->wnd;

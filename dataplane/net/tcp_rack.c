@@ -363,6 +363,16 @@ void tcp_rack_found(struct tcp *t, struct tcb *c)
 		txs_flags(c, txs(t, i), txs(t, i)->flags & (TXS_SACKED | TXS_RETX));
 }
 
+void tcp_rack_too_long(struct tcp *t, struct tcb *c)
+{
+	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next)
+		if (!(txs(t, i)->flags & TXS_SACKED) && txs_len(txs(t, i)) > c->mss)
+			txs_flags(c, txs(t, i), txs(t, i)->flags | TXS_LOST);
+	tcp_timer_clear(c, TCPT_RACK);
+	c->tlp_out = c->tlp_send = false;
+	c->rack_reo_ns = 0;
+}
+
 /* ---- timers ---- */
 
 void tcp_rack_arm(struct tcp *t, struct tcb *c, uint64_t now_ns)

@@ -39,6 +39,9 @@ struct link_model {
 	uint32_t loss, dup, reorder, corrupt, mark; /* per 1000 */
 	uint32_t burst; /* per 1000: the beginning of a burst of losses */
 	uint64_t delay_ns, jitter_ns;
+	uint32_t mtu; /* 0: no limit but that of the stacks; from mtu_ns on */
+	uint64_t mtu_ns;
+	bool mtu_told;			   /* by ICMP */
 	uint64_t dark_from_ns, dark_to_ns; /* nothing gets through */
 };
 
@@ -167,8 +170,32 @@ static bool wire_loses(struct sim *m)
 	return prng_chance(&m->rng, m->link.loss, 1000);
 }
 
+static void wire_send(struct sim *m, uint8_t to, const uint8_t *bytes, uint32_t len);
+
+/* What a router says about a frame that is too long for its next link. */
+static void wire_too_big(struct sim *m, uint8_t to, const uint8_t *bytes)
+{
+	uint8_t f[14 + 20 + 36] = {0}, *icmp = f + 34;
+	if (!m->link.mtu_told)
+		return;
+	memcpy(f, bytes + 6, 6);
+	memcpy(f + 6, bytes, 6);
+	be16_put(f + 12, 0x0800);
+	ip_build(f + 14, be32_get(bytes + 30), be32_get(bytes + 26), IP_PROTO_ICMP, 36, false);
+	icmp[0] = 3;
+	icmp[1] = 4;
+	be16_put(icmp + 6, (uint16_t)(m->link.mtu % 2 ? 0 : m->link.mtu)); /* some do not tell */
+	memcpy(icmp + 8, bytes + 14, 28);
+	be16_put(icmp + 2, ip_sum_fold(ip_sum(0, icmp, 36)));
+	wire_send(m, !to, f, sizeof(f));
+}
+
 static void wire_send(struct sim *m, uint8_t to, const uint8_t *bytes, uint32_t len)
 {
+	if (m->link.mtu && m->now_ns >= m->link.mtu_ns && len > m->link.mtu + 14) {
+		wire_too_big(m, to, bytes);
+		return;
+	}
 	bool noisy = m->now_ns < m->quiet_ns;
 	m->packets++;
 	for (uint32_t i = 0; i < len; i++)
@@ -509,6 +536,11 @@ static void sim_init(struct sim *m, uint64_t seed, enum sim_wire wire)
 		.corrupt = bad ? (uint32_t)prng_below(r, 50) : 0,
 		.delay_ns = prng_below(r, 20 * NS_PER_MS) + 1000,
 		.jitter_ns = prng_below(r, 50 * NS_PER_MS)};
+	if (!clean && prng_chance(r, 1, 4)) {
+		m->link.mtu = (uint32_t)(576 + prng_below(r, 900));
+		m->link.mtu_ns = m->now_ns + prng_below(r, 2 * NS_PER_S);
+		m->link.mtu_told = prng_chance(r, 1, 2);
+	}
 	m->link.mark = bad ? (uint32_t)prng_below(r, 100) : 0;
 	m->link.burst = bad && prng_chance(r, 1, 3) ? (uint32_t)prng_below(r, 20) : 0;
 	if (bad && prng_chance(r, 1, 3)) {
@@ -658,6 +690,8 @@ static void streams_survive_any_wire(void **state)
 	REACHED(tcp_reneged_total);
 	REACHED(tcp_undone_total);
 	REACHED(tcp_ce_in_total);
+	REACHED(tcp_pmtu_total);
+	REACHED(tcp_black_holes_total);
 	REACHED(tcp_ecn_reductions_total);
 	REACHED(tcp_cookies_in_total);
 #undef REACHED

@@ -521,6 +521,24 @@ static void call_echo(struct play *p, uint32_t n)
 	}
 }
 
+/* Destination unreachable, about a segment of ours. */
+static void call_icmp(struct play *p, uint32_t code, uint32_t mtu, uint32_t seq)
+{
+	uint8_t *f = p->frames[p->next_frame++ % array_size(p->frames)], *icmp = f + 34;
+	memcpy(f, "\2\0\0\0\0\2\2\0\0\0\0\1\x08\0", 14);
+	ip_build(f + 14, PEER, US, IP_PROTO_ICMP, 36, false);
+	memset(icmp, 0, 36);
+	icmp[0] = 3;
+	icmp[1] = (uint8_t)code;
+	be16_put(icmp + 6, (uint16_t)mtu);
+	ip_build(icmp + 8, US, PEER, IP_PROTO_TCP, 1480, false);
+	be16_put(icmp + 28, OUR_PORT);
+	be16_put(icmp + 30, p->peer_port);
+	be32_put(icmp + 32, seq + p->isn);
+	be16_put(icmp + 2, ip_sum_fold(ip_sum(0, icmp, 36)));
+	ipstack_input(p->s, p->now_ns, f, 34 + 36, false, false, f);
+}
+
 static void call_connect(struct play *p)
 {
 	p->active = true;
@@ -608,6 +626,9 @@ static void step_call(struct play *p, const struct step *st)
 		arp_from_peer(p);
 	else if (strcmp(w, "echo") == 0)
 		call_echo(p, call_number(p, st->word[1]));
+	else if (strcmp(w, "icmp") == 0)
+		call_icmp(p, call_number(p, st->word[1]), call_number(p, st->word[2]),
+			call_number(p, st->word[3]));
 	else if (strcmp(w, "link_up") == 0)
 		ipstack_link_up(p->s, p->now_ns);
 	else if (strcmp(w, "peer_isn") == 0)
