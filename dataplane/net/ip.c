@@ -121,8 +121,12 @@ bool ip_parse(const uint8_t *p, uint32_t len, const struct ipstack_config *cfg, 
 		metric_add(&m->ip_drop_address_total, 1);
 		return false;
 	}
-	*pkt = (struct ip_pkt){
-		.src = src, .dst = dst, .proto = p[9], .p = p + hdr, .len = total - hdr};
+	*pkt = (struct ip_pkt){.src = src,
+		.dst = dst,
+		.proto = p[9],
+		.ce = (p[1] & 3) == 3,
+		.p = p + hdr,
+		.len = total - hdr};
 	return true;
 }
 
@@ -138,6 +142,14 @@ void ip_build(
 	be16_put(hdr + 10, 0);
 	be32_put(hdr + 12, src);
 	be32_put(hdr + 16, dst);
+	if (!no_csum)
+		be16_put(hdr + 10, ip_sum_fold(ip_sum(0, hdr, IP_HDR_LEN)));
+}
+
+void ip_set_ect(uint8_t *hdr, bool no_csum)
+{
+	hdr[1] |= 2;
+	be16_put(hdr + 10, 0);
 	if (!no_csum)
 		be16_put(hdr + 10, ip_sum_fold(ip_sum(0, hdr, IP_HDR_LEN)));
 }

@@ -16,6 +16,7 @@
 struct ip_pkt {
 	uint32_t src, dst;
 	uint8_t proto;
+	bool ce; /* congestion experienced (RFC 3168) */
 	const uint8_t *p;
 	uint32_t len; /* by the total length field: the padding of short frames is not part of it */
 };
@@ -45,6 +46,8 @@ bool ip_parse(const uint8_t *p, uint32_t len, const struct ipstack_config *cfg, 
 /* Writes a 20-byte header: DF set, id 0 (RFC 6864), ttl 64; the checksum is 0 when `no_csum`. */
 void ip_build(uint8_t *hdr, uint32_t src, uint32_t dst, uint8_t proto, uint32_t payload_len,
 	bool no_csum);
+/* Says that the packet of this header may be marked instead of dropped: ECT(0). */
+void ip_set_ect(uint8_t *hdr, bool no_csum);
 /* The neighbour to send to for dst: dst itself when on-link, else the gateway; 0: no way. */
 uint32_t ip_next_hop(const struct ipstack_config *cfg, uint32_t dst);
 

@@ -37,8 +37,10 @@ void ipstack_config_defaults(struct ipstack_config *cfg)
 		.keepalive_probes = 6,
 		.fin_wait2_ns = 60 * NS_PER_S,
 		.time_wait_ns = 60 * NS_PER_S,
+		.congestion = IPSTACK_CC_CUBIC,
 		.sack = true,
 		.timestamps = true,
+		.ecn = true,
 		.syn_cookies = true,
 		.challenge_acks_per_s = 100,
 		.icmp_replies_per_s = 100,
@@ -154,6 +156,11 @@ static void input_arp(struct ipstack *s, uint64_t now_ns, const struct eth_pkt *
 
 static void input_icmp(struct ipstack *s, uint64_t now_ns, const struct ip_pkt *ip)
 {
+	struct icmp_error error;
+	if (icmp_error_parse(ip, &error)) {
+		tcp_icmp_error(&s->tcp, now_ns, &error);
+		return;
+	}
 	if (!icmp_is_echo_request(ip, &s->metrics))
 		return;
 	if (!rate_take(&s->icmp_rate, now_ns, s->cfg.icmp_replies_per_s)) {
@@ -170,6 +177,7 @@ static void input_tcp(struct ipstack *s, uint64_t now_ns, const struct ip_pkt *i
 	if (!tcp_seg_parse(ip->p, ip->len, ip->src, ip->dst, l4_checksum_ok, &seg, &s->metrics))
 		return;
 	seg.rxref = rxref;
+	seg.ce = ip->ce;
 	tcp_input(&s->tcp, now_ns, &seg);
 	ipstack_ctl_drain(s);
 }

@@ -38,6 +38,11 @@ typedef uint64_t ipstack_conn_t;
 
 struct ipstack;
 
+enum ipstack_cc {
+	IPSTACK_CC_CUBIC,   /* RFC 9438, 9406 */
+	IPSTACK_CC_NEWRENO, /* RFC 5681 */
+};
+
 struct ipstack_config {
 	/* who we are */
 	uint8_t mac[6];
@@ -81,9 +86,12 @@ struct ipstack_config {
 	uint64_t fin_wait2_ns;		/* silence of a peer that has acknowledged our FIN */
 	uint64_t time_wait_ns;
 
+	enum ipstack_cc congestion; /* control: how windows grow and shrink */
+
 	/* what is offered to peers, and taken from them */
 	bool sack;	  /* RFC 2018 */
 	bool timestamps;  /* RFC 7323: PAWS */
+	bool ecn;	  /* RFC 3168 */
 	bool syn_cookies; /* when syn_backlog is used up; otherwise SYNs are dropped then */
 
 	/* rates */
@@ -114,6 +122,7 @@ struct ip_out_frame {
 	uint8_t l2_len, l3_len, l4_len; /* l2 + l3 + l4 == hdr_len for TCP */
 	uint8_t flags;			/* enum ip_out_flags */
 	uint8_t nslices;
+	bool ect;	      /* may be marked instead of dropped (RFC 3168) */
 	uint16_t tso_mss;     /* > 0: to be cut into segments of this payload by the port */
 	uint32_t payload_len; /* sum of the slices; the frame has hdr_len + payload_len bytes */
 	struct net_iov slice[IP_OUT_SLICES];
@@ -308,6 +317,9 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(ip_drop_no_route_total, "packets not sent for want of a gateway")                        \
 	X(icmp_echo_total, "ICMP echo requests answered")                                          \
 	X(icmp_drop_total, "ICMP messages malformed, too long, or not understood")                 \
+	X(icmp_stale_total, "ICMP errors about nothing that is in flight (RFC 5927)")              \
+	X(tcp_pmtu_total, "routers that told of a smaller path MTU")                               \
+	X(tcp_black_holes_total, "segments made shorter because long ones seemed to be lost")      \
 	X(icmp_limited_total, "ICMP echo requests dropped by the rate limit")                      \
 	X(ctl_drop_total, "answers without a connection dropped because too many wait")            \
 	X(tcp_segs_in_total, "TCP segments received")                                              \
@@ -351,6 +363,9 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_fast_retransmits_total, "losses found by duplicate ACKs")                            \
 	X(tcp_tail_probes_total, "tail loss probes sent (RFC 8985)")                               \
 	X(tcp_dsacks_in_total, "duplicates reported by the peer (RFC 2883)")                       \
+	X(tcp_ce_in_total, "segments that met congestion on their way (RFC 3168)")                 \
+	X(tcp_ecn_reductions_total, "windows reduced because the peer told of congestion")         \
+	X(tcp_undone_total, "losses that were none, and were taken back (RFC 3522, 3708)")         \
 	X(tcp_reneged_total, "timeouts at which the peer had given up what it had reported")       \
 	X(tcp_rto_total, "retransmission timeouts")                                                \
 	X(tcp_retransmits_total, "segments sent again")                                            \

@@ -170,6 +170,8 @@ static bool out_tcp(struct ipstack *s, uint64_t now_ns, struct ip_out_frame *o)
 	eth_build(o->hdr, n->mac, s->cfg.mac, ETH_TYPE_IPV4);
 	ip_build(o->hdr + L3_AT, s->cfg.ip, c->peer_ip, IP_PROTO_TCP, len + o->payload_len,
 		s->cfg.tx_ip_csum_offload);
+	if (o->ect)
+		ip_set_ect(o->hdr + L3_AT, s->cfg.tx_ip_csum_offload);
 	o->hdr_len = (uint16_t)(L4_AT + len);
 	o->l2_len = ETH_HDR_LEN;
 	o->l3_len = IP_HDR_LEN;

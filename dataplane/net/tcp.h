@@ -8,8 +8,10 @@
 #include "base/list.h"
 #include "base/wheel.h"
 #include "net/flow.h"
+#include "net/icmp.h"
 #include "net/ipstack.h"
 #include "net/rate.h"
+#include "net/tcp_cubic.h"
 
 /*
  * TCP of one shard (RFC 9293), the inside of ipstack.h: `segment + now in, segments + events out`.
@@ -20,9 +22,11 @@
  *	tcp_in.c     a segment for a connection;  tcp_listen.c: for none, for a listener, for
  *TIME_WAIT tcp_rxq.c    received bytes not yet given to the application tcp_out.c    the next
  *segment of a connection tcp_sndq.c   bytes lent by the application and not yet acknowledged
- *	tcp_cc.c     congestion control (NewReno, RFC 5681 and 6582)
+ *	tcp_cc.c     congestion control (RFC 5681, 6582, 6937);  tcp_cubic.c: its growth
  *	tcp_cookie.c handshakes without memory
  *	tcp_rack.c   loss recovery with SACK (RFC 8985)
+ *	tcp_undo.c   recoveries that were not necessary
+ *	tcp_pmtu.c   how long segments may be
  *	tcp_timer.c  RTO, persist, delayed ACK, keepalive, lifetimes
  *	tcp_app.c    the application's calls, events
  */
@@ -49,6 +53,9 @@ static inline uint32_t seq_max(uint32_t a, uint32_t b)
 #define TCP_RST 0x04
 #define TCP_PSH 0x08
 #define TCP_ACK 0x10
+#define TCP_URG 0x20
+#define TCP_ECE 0x40
+#define TCP_CWR 0x80
 
 #define TCP_HDR_LEN 20
 #define TCP_TS_LEN 12 /* of the timestamps option, padded */
@@ -76,6 +83,7 @@ struct tcp_seg {
 	uint32_t seq, ack;
 	uint16_t wnd; /* as in the header, not scaled */
 	uint8_t flags;
+	bool ce; /* its packet met congestion */
 	struct tcp_opts opts;
 	const uint8_t *data;
 	uint32_t len;
@@ -150,9 +158,11 @@ struct tcb {
 	uint32_t rcv_read; /* first byte not yet given to the application */
 	uint32_t peer_ip;
 	uint16_t peer_port, local_port;
-	uint16_t mss;	  /* largest payload we send */
-	uint16_t rcv_mss; /* largest payload seen: full-sized segments of this peer */
-	uint8_t state;	  /* enum tcp_state; only tcp_set_state writes it */
+	uint16_t mss;	    /* largest payload we send */
+	uint16_t mss_full;  /* without what the path has shown */
+	uint16_t pmtu_hint; /* what a router has told, and is not believed yet; 0: nothing */
+	uint16_t rcv_mss;   /* largest payload seen: full-sized segments of this peer */
+	uint8_t state;	    /* enum tcp_state; only tcp_set_state writes it */
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t ev;	    /* enum tcp_ev_bits that are not popped yet */
 	uint8_t quick_acks; /* segments that are still acknowledged at once */
@@ -173,9 +183,13 @@ struct tcb {
 	bool in_recovery : 1;
 	bool cwnd_limited : 1;
 	bool syn_rexmit : 1;
-	bool ts_ok : 1;	  /* RFC 7323 timestamps in every segment */
-	bool sack_ok : 1; /* RFC 2018 */
-	bool dsack : 1;	  /* the range of RFC 2883 is to be reported */
+	bool full_acked : 1; /* a segment of mss bytes, or as much, has been acknowledged */
+	bool ts_ok : 1;	     /* RFC 7323 timestamps in every segment */
+	bool sack_ok : 1;    /* RFC 2018 */
+	bool ecn_ok : 1;     /* RFC 3168 */
+	bool ece_out : 1;    /* congestion is told until the peer says that it knows */
+	bool cwr_out : 1;    /* we say so */
+	bool dsack : 1;	     /* the range of RFC 2883 is to be reported */
 	uint32_t fin_seq;
 	uint32_t unacked_bytes; /* received since our last ACK */
 
@@ -214,12 +228,24 @@ struct tcb {
 	uint32_t prr_delivered, prr_out, prr_flight;
 	uint8_t reo_mult, reo_persist;
 	bool rack_reordered : 1;
+	bool cubic : 1;	  /* congestion control is CUBIC */
 	bool in_loss : 1; /* after an RTO, until `recover` */
 	bool tlp_send : 1, tlp_out : 1, tlp_retx : 1;
 
 	/* congestion control */
 	uint32_t cwnd, ssthresh, recover, cc_acked;
 	uint32_t dupacks;
+	struct tcp_cubic curve;
+	struct tcp_hystart hystart;
+	struct tcp_undo {
+		uint32_t cwnd, ssthresh, w_max; /* before */
+		uint32_t from, end;		/* what was in flight */
+		uint32_t ts;			/* of what was sent again first */
+		uint16_t resent;		/* and not reported as a duplicate */
+		bool on, eifel;
+	} undo;
+	uint32_t ecn_end; /* one reduction until this is acknowledged */
+	uint32_t ack_ecr; /* of the segment at hand */
 
 	/* round-trip time, timers */
 	uint32_t rtt_seq;
@@ -233,8 +259,9 @@ struct tcb {
 	struct wheel_timer timer;	  /* armed at or before the first deadline */
 	uint64_t progress_ns;		  /* snd_una moved, or the first of new data was sent */
 	uint64_t last_rx_ns, last_tx_ns;
-	uint64_t challenge_ns; /* no challenge ACK before */
-	uint64_t oow_ack_ns;   /* no answer to empty out-of-window segments before */
+	uint64_t challenge_ns;	/* no challenge ACK before */
+	uint64_t pmtu_until_ns; /* mss is mss_full again */
+	uint64_t oow_ack_ns;	/* no answer to empty out-of-window segments before */
 
 	struct list evnode; /* tcp.evlist */
 	void *user;
@@ -533,7 +560,7 @@ void tcp_send_init(struct tcp *t, struct tcb *c, uint32_t isn);
 
 void tcp_cc_init(struct tcb *c);
 /* acked bytes are newly acknowledged (snd_una has moved already; flight: before that). */
-void tcp_cc_ack(struct tcp *t, struct tcb *c, uint32_t acked, uint32_t flight);
+void tcp_cc_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked, uint32_t flight);
 void tcp_cc_dupack(struct tcp *t, struct tcb *c);
 void tcp_cc_rto(struct tcb *c);
 /* Sending starts again after a pause. */
@@ -546,8 +573,29 @@ void tcp_cc_recovery(struct tcb *c, uint32_t pipe);
 /* What an ACK in recovery lets out; delivered: bytes that it newly acknowledges or SACKs. */
 void tcp_cc_prr(struct tcb *c, uint32_t delivered, uint32_t pipe);
 void tcp_cc_recovered(struct tcb *c);
+/* The path is congested, but nothing was lost. */
+void tcp_cc_congested(struct tcp *t, struct tcb *c);
 /* A loss that a tail loss probe has repaired. */
 void tcp_cc_loss_repaired(struct tcb *c);
+
+/* ---- tcp_undo.c ---- */
+
+/* The window is about to be reduced because of a loss. */
+void tcp_undo_begin(struct tcb *c);
+/* A segment that counted as lost has been sent again. */
+void tcp_undo_resent(struct tcb *c, uint64_t now_ns);
+/* New data has been acknowledged; the peer has received b twice. */
+void tcp_undo_ack(struct tcp *t, struct tcb *c);
+void tcp_undo_duplicate(struct tcp *t, struct tcb *c, const struct tcp_range *b);
+
+/* ---- tcp_pmtu.c ---- */
+
+/* A router, or whoever says that it is one, tells about a segment of ours. */
+void tcp_icmp_error(struct tcp *t, uint64_t now_ns, const struct icmp_error *e);
+/* The retransmission timer has fired; what is in flight counts as lost already. */
+void tcp_pmtu_timeout(struct tcp *t, struct tcb *c, uint64_t now_ns);
+/* Long segments are tried again after a time; for connections whose mss is not mss_full. */
+void tcp_pmtu_age(struct tcb *c, uint64_t now_ns);
 
 /* ---- tcp_rack.c: all for connections with sack_ok ---- */
 
@@ -565,6 +613,10 @@ void tcp_rack_acked(struct tcp *t, struct tcb *c, uint64_t now_ns);
 void tcp_rack_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked, uint32_t flight);
 /* Everything that is not SACKed is lost. */
 void tcp_rack_rto(struct tcp *t, struct tcb *c);
+/* Everything that is not SACKed and longer than a segment may be now is lost. */
+void tcp_rack_too_long(struct tcp *t, struct tcb *c);
+/* Nothing is lost after all. */
+void tcp_rack_found(struct tcp *t, struct tcb *c);
 void tcp_rack_arm(struct tcp *t, struct tcb *c, uint64_t now_ns);
 void tcp_rack_timer(struct tcp *t, struct tcb *c, uint64_t now_ns);
 /* The tail loss probe has left; again: it was sent before. */

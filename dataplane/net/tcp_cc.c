@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Congestion control in bytes (RFC 5681): initial window of ten segments (RFC 6928), limited
- * transmit (RFC 3042), appropriate byte counting with L = 2 (RFC 3465), no growth of a window that
- * is not used (RFC 7661).
+ * transmit (RFC 3042), appropriate byte counting (RFC 3465), no growth of a window that is not used
+ * (RFC 7661). Growth and reduction are CUBIC's with HyStart++ (tcp_cubic.c), or those of RFC 5681.
  *
  * Recovery without SACK is NewReno's (RFC 6582). With SACK tcp_rack.c finds the losses, and the
  * window in recovery is that of proportional rate reduction (RFC 6937).
@@ -29,20 +29,44 @@ void tcp_cc_init(struct tcb *c)
 	c->recover = c->iss;
 	c->dupacks = c->cc_acked = 0;
 	c->in_recovery = false;
+	c->curve = (struct tcp_cubic){0};
+	tcp_hystart_init(&c->hystart, c->iss + 1);
 	if (c->syn_rexmit) /* RFC 5681 section 3.1: a lost SYN means one segment */
 		c->cwnd = c->mss;
 }
 
-static uint32_t cc_half_flight(const struct tcb *c)
+/* Something has been lost: the window that remains, also of what CUBIC remembers. */
+static uint32_t cc_reduce(struct tcb *c, bool timeout)
 {
-	uint32_t flight = c->snd_max - c->snd_una;
-	return max_of(flight / 2, 2u * c->mss);
+	uint32_t flight = c->snd_max - c->snd_una, left = flight / 2;
+	if (c->cubic) {
+		left = tcp_cubic_reduced(flight);
+		tcp_cubic_loss(&c->curve, c->cwnd, timeout);
+	}
+	return max_of(left, 2u * c->mss);
 }
 
-static void cc_grow(struct tcb *c, uint32_t acked)
+/* The first slow start ends before the queue of the path overflows: RFC 9406. */
+static void cc_slow_start(struct tcb *c, uint32_t acked)
+{
+	if (!c->cubic || !c->sack_ok || c->ssthresh < CC_WINDOW_MAX) {
+		c->cwnd += min_of(acked, 2u * c->mss);
+		return;
+	}
+	enum tcp_hystart_phase phase =
+		tcp_hystart_ack(&c->hystart, c->snd_una, c->snd_max, c->rack_rtt_ns);
+	uint32_t step = min_of(acked, 8u * c->mss);
+	c->cwnd += phase == HYSTART_SLOW_START ? step : step / 4;
+	if (phase == HYSTART_DONE)
+		c->ssthresh = c->cwnd;
+}
+
+static void cc_grow(struct tcb *c, uint64_t now_ns, uint32_t acked)
 {
 	if (c->cwnd < c->ssthresh) {
-		c->cwnd += min_of(acked, 2u * c->mss);
+		cc_slow_start(c, acked);
+	} else if (c->cubic) {
+		c->cwnd = tcp_cubic_grow(&c->curve, c->cwnd, c->mss, acked, c->srtt_ns, now_ns);
 	} else {
 		c->cc_acked += acked;
 		if (c->cc_acked >= c->cwnd) {
@@ -72,7 +96,7 @@ static void cc_ack_in_recovery(struct tcp *t, struct tcb *c, uint32_t acked)
 	tcp_want_output(t, c);
 }
 
-void tcp_cc_ack(struct tcp *t, struct tcb *c, uint32_t acked, uint32_t flight)
+void tcp_cc_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked, uint32_t flight)
 {
 	if (c->in_recovery) {
 		cc_ack_in_recovery(t, c, acked);
@@ -81,7 +105,9 @@ void tcp_cc_ack(struct tcp *t, struct tcb *c, uint32_t acked, uint32_t flight)
 	c->dupacks = 0;
 	bool used = c->cwnd_limited || (c->cwnd < c->ssthresh && c->cwnd < 2 * flight);
 	if (used)
-		cc_grow(c, acked);
+		cc_grow(c, now_ns, acked);
+	else
+		tcp_cubic_pause(&c->curve);
 }
 
 void tcp_cc_dupack(struct tcp *t, struct tcb *c)
@@ -96,7 +122,7 @@ void tcp_cc_dupack(struct tcp *t, struct tcb *c)
 	tcp_want_output(t, c); /* limited transmit */
 	if (c->dupacks < CC_DUPACKS || seq_le(c->snd_una, c->recover))
 		return;
-	c->ssthresh = cc_half_flight(c);
+	c->ssthresh = cc_reduce(c, false);
 	c->recover = c->snd_max;
 	c->in_recovery = true;
 	c->cwnd = c->ssthresh + CC_DUPACKS * c->mss;
@@ -106,8 +132,9 @@ void tcp_cc_dupack(struct tcp *t, struct tcb *c)
 
 void tcp_cc_recovery(struct tcb *c, uint32_t pipe)
 {
+	tcp_undo_begin(c);
 	c->prr_flight = max_of(c->snd_max - c->snd_una, 1u);
-	c->ssthresh = cc_half_flight(c);
+	c->ssthresh = cc_reduce(c, false);
 	c->recover = c->snd_max;
 	c->in_recovery = true;
 	c->prr_delivered = c->prr_out = 0;
@@ -140,15 +167,28 @@ void tcp_cc_recovered(struct tcb *c)
 
 void tcp_cc_loss_repaired(struct tcb *c)
 {
-	c->ssthresh = cc_half_flight(c);
+	c->ssthresh = cc_reduce(c, false);
 	c->cwnd = c->ssthresh;
 	c->cc_acked = 0;
 }
 
+void tcp_cc_congested(struct tcp *t, struct tcb *c)
+{
+	metric_add(&t->m->tcp_ecn_reductions_total, 1);
+	c->ssthresh = cc_reduce(c, false);
+	c->cwnd = min_of(c->cwnd, c->ssthresh);
+	c->cc_acked = 0;
+	c->undo.on = false;
+	c->ecn_end = c->snd_max;
+	c->cwr_out = true;
+}
+
 void tcp_cc_rto(struct tcb *c)
 {
-	if (c->rto_shift == 0) /* ssthresh once per loss, not per repetition */
-		c->ssthresh = cc_half_flight(c);
+	if (c->rto_shift == 0) { /* ssthresh once per loss, not per repetition */
+		tcp_undo_begin(c);
+		c->ssthresh = cc_reduce(c, true);
+	}
 	c->cwnd = c->mss;
 	c->recover = c->snd_max;
 	c->in_recovery = false;
@@ -160,6 +200,7 @@ void tcp_cc_idle(struct tcb *c, uint64_t now_ns)
 {
 	if (now_ns - c->last_tx_ns > c->rto_ns)
 		c->cwnd = min_of(c->cwnd, cc_initial(c));
+	tcp_cubic_pause(&c->curve);
 	c->cwnd_limited = false;
 }
 

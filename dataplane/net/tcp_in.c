@@ -165,10 +165,13 @@ static void in_new_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t a
 		c->snd_nxt = ack;
 	c->rto_shift = 0;
 	c->progress_ns = now_ns;
+	c->full_acked |= acked >= c->mss;
+	if (c->mss != c->mss_full)
+		tcp_pmtu_age(c, now_ns);
 	if (c->sack_ok)
 		tcp_rack_acked(t, c, now_ns);
 	else
-		tcp_cc_ack(t, c, acked, flight);
+		tcp_cc_ack(t, c, now_ns, acked, flight);
 	if (c->snd_una == c->snd_nxt) {
 		if (!c->persist)
 			tcp_timer_clear(c, TCPT_RTX);
@@ -195,7 +198,11 @@ static bool in_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct t
 	bool dup = ack == c->snd_una && tcp_seg_len(seg) == 0 && wnd == c->snd_wnd &&
 		   c->snd_una != c->snd_max;
 	in_window(t, c, seg);
+	if (c->ecn_ok && (seg->flags & TCP_ECE) && seq_lt(c->ecn_end, ack) && !c->in_recovery &&
+		!c->in_loss)
+		tcp_cc_congested(t, c);
 	uint32_t una = c->snd_una, flight = c->snd_max - una;
+	c->ack_ecr = seg->opts.ts_ecr;
 	if (c->sack_ok)
 		tcp_rack_sacks(t, c, now_ns, seg);
 	if (ack != c->snd_una)
@@ -224,6 +231,22 @@ static bool in_fin_acked(struct tcp *t, struct tcb *c, uint64_t now_ns)
 	default:
 		return true;
 	}
+}
+
+/*
+ * RFC 3168 section 6.1.3: congestion on the way here is told in every ACK until the peer says that
+ * it has heard of it.
+ */
+static void in_congestion(struct tcp *t, struct tcb *c, const struct tcp_seg *seg)
+{
+	if (seg->flags & TCP_CWR)
+		c->ece_out = false;
+	if (!seg->ce)
+		return;
+	metric_add(&t->m->tcp_ce_in_total, 1);
+	if (!c->ece_out)
+		in_ack_now(t, c);
+	c->ece_out = true;
 }
 
 /* When to acknowledge text (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2). */
@@ -315,7 +338,7 @@ void tcp_establish(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct t
 	tcp_set_state(t, c, TCPS_ESTABLISHED);
 	tcp_timer_clear(c, TCPT_LIFE);
 	tcp_timer_clear(c, TCPT_RTX);
-	c->snd_una = c->snd_nxt = c->snd_max = c->iss + 1;
+	c->snd_una = c->snd_nxt = c->snd_max = c->ecn_end = c->iss + 1;
 	c->snd_wl1 = seg->seq;
 	c->snd_wl2 = seg->ack;
 	c->snd_wnd = (uint32_t)seg->wnd << (seg->flags & TCP_SYN ? 0 : c->snd_wscale);
@@ -440,6 +463,8 @@ static void in_synchronized(
 		return;
 	if (c->fin_rcvd)
 		return; /* nothing comes behind a FIN */
+	if (c->ecn_ok && seg->len > 0)
+		in_congestion(t, c, seg);
 	in_text(t, c, now_ns, seg, &x);
 	in_note_fin(t, c, &x);
 	if (in_fin(t, c, now_ns))

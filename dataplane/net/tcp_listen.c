@@ -64,12 +64,17 @@ void tcp_take_syn(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tc
 		c->ts_recent = seg->opts.ts_val;
 		c->ts_recent_ns = now_ns;
 	}
+	/* RFC 3168 section 6.1.1; not if it may have been our SYN's ECN that was lost before */
+	uint8_t ecn = seg->flags & (TCP_ECE | TCP_CWR);
+	uint8_t asked = seg->flags & TCP_ACK ? TCP_ECE : TCP_ECE | TCP_CWR;
+	c->ecn_ok = t->cfg->ecn && ecn == asked && !c->syn_rexmit;
 	if (seg->opts.wscale < 0) {
 		c->snd_wscale = c->rcv_wscale = 0; /* both or none (RFC 7323 section 2.2) */
 	} else {
 		c->snd_wscale = (uint8_t)seg->opts.wscale;
 		c->rcv_wscale = t->wscale;
 	}
+	c->mss_full = c->mss;
 	c->irs = seg->seq;
 	c->rcv_nxt = c->rcv_read = c->rcv_adv = seg->seq + 1;
 	c->snd_wnd = seg->wnd;
@@ -90,6 +95,7 @@ bool tcp_cookie_open(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, 
 	}
 	metric_add(&t->m->tcp_cookies_in_total, 1);
 	syn.seq = irs;
+	syn.flags = TCP_SYN;
 	tcp_set_state(t, c, TCPS_SYN_RCVD);
 	tcp_take_syn(t, c, now_ns, &syn);
 	uint8_t rcv_wscale = c->rcv_wscale;

@@ -153,7 +153,7 @@ bool tcp_seg_parse(const uint8_t *p, uint32_t len, uint32_t src_ip, uint32_t dst
 		.dst_port = be16_get(p + 2),
 		.seq = be32_get(p + 4),
 		.ack = be32_get(p + 8),
-		.flags = p[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_PSH | TCP_ACK),
+		.flags = p[13] & (uint8_t)~TCP_URG,
 		.wnd = be16_get(p + 14),
 		.opts = {.wscale = -1},
 		.data = p + hdr,

@@ -88,6 +88,7 @@ static uint32_t out_header(struct tcp *t, struct tcb *c, uint8_t *p, uint32_t se
 			c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt + h.wnd);
 	} else {
 		h.wnd = out_window(t, c);
+		h.flags |= c->ece_out ? TCP_ECE : 0;
 		if (pure && c->sack_ok)
 			o.nsack = (uint8_t)tcp_rxq_sacks(t, c, o.sack, TCP_SACKS_MAX - c->ts_ok);
 	}
@@ -149,6 +150,10 @@ static uint32_t out_syn(
 {
 	uint8_t flags = c->state == TCPS_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK;
 	c->ack_now = false;
+	if (flags & TCP_ACK)
+		flags |= c->ecn_ok ? TCP_ECE : 0;
+	else if (t->cfg->ecn && !c->syn_rexmit) /* RFC 3168 section 6.1.1.1: not a second time */
+		flags |= TCP_ECE | TCP_CWR;
 	uint32_t len = out_empty(t, c, now_ns, out, at, c->iss, flags);
 	if (c->snd_nxt == c->iss)
 		out_advance(t, c, now_ns, 1);
@@ -209,6 +214,8 @@ static uint32_t out_again(
 	c->retransmits++;
 	metric_add(&t->m->tcp_retransmits_total, 1);
 	tcp_rack_resent(t, c, r, len + fin, now_ns);
+	if (!probe)
+		tcp_undo_resent(c, now_ns);
 	if (probe)
 		tcp_rack_probed(t, c, now_ns, true);
 	else if (seq == c->snd_una || !tcp_timer_is_on(c, TCPT_RTX))
@@ -232,6 +239,8 @@ static uint32_t out_allowed(struct tcp *t, struct tcb *c, uint64_t now_ns)
 	uint32_t limit = t->cfg->tso_max_bytes > c->mss
 				 ? t->cfg->tso_max_bytes - t->cfg->tso_max_bytes % c->mss
 				 : c->mss;
+	if (c->cwr_out) /* a port that cuts would say it in each piece */
+		limit = c->mss;
 	uint32_t len = min_of(min_of(avail, limit), min_of(wnd_room, cc_room));
 	if (cc_room < min_of(avail, (uint32_t)c->mss) && cc_room <= wnd_room)
 		c->cwnd_limited = true;
@@ -253,6 +262,7 @@ static uint32_t out_data(
 		tcp_cc_idle(c, now_ns);
 	uint32_t len = out_allowed(t, c, now_ns);
 	uint32_t seq = c->snd_nxt, end = tcp_data_end(c), slot = c->sq_nxt, off = c->nxt_off;
+	bool fresh = seq == c->snd_max;
 	bool fin = c->fin_queued && seq + len == end && !tcp_fin_acked(c) &&
 		   !(c->sack_ok && c->fin_sent);
 	if (len == 0 && !fin)
@@ -277,6 +287,11 @@ static uint32_t out_data(
 		c->cwnd_limited = false;
 	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len && seq + len == end ? TCP_PSH : 0);
 	c->ack_now = false;
+	out->ect = c->ecn_ok && fresh && len > 0; /* RFC 3168 section 6.1.5: not what is repeated */
+	if (out->ect && c->cwr_out) {
+		flags |= TCP_CWR;
+		c->cwr_out = false;
+	}
 	return out_finish(
 		t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, false, now_ns));
 }
@@ -285,6 +300,7 @@ uint32_t tcp_output(
 	struct tcp *t, struct tcb *c, uint64_t now_ns, struct ip_out_frame *out, uint32_t at)
 {
 	uint32_t len = 0;
+	out->ect = false;
 	if (c->state == TCPS_SYN_SENT || c->state == TCPS_SYN_RCVD) {
 		if (c->snd_nxt == c->iss || c->ack_now)
 			return out_syn(t, c, now_ns, out, at);

@@ -151,8 +151,11 @@ static void rack_delivered(struct tcb *c, const struct tcp_txseg *r, uint64_t no
 	if (!again && seq_lt(r->end, c->rack_fack))
 		c->rack_reordered = true;
 	c->rack_fack = seq_max(c->rack_fack, r->end);
-	if (again && rtt < c->min_rtt_ns)
-		return; /* the ACK is of an earlier transmission */
+	/* the ACK is of an earlier transmission */
+	if (again && (rtt < c->min_rtt_ns ||
+			     (c->ts_ok && tcp_ts_older(c->ack_ecr,
+						  tcp_ts_now(c->ts_offset, r->xmit_ns)))))
+		return;
 	c->rack_rtt_ns = rtt;
 	if (r->xmit_ns > c->rack_xmit_ns ||
 		(r->xmit_ns == c->rack_xmit_ns && seq_lt(c->rack_end, r->end))) {
@@ -195,7 +198,9 @@ static void rack_dsack(struct tcp *t, struct tcb *c, const struct tcp_range *b)
 {
 	metric_add(&t->m->tcp_dsacks_in_total, 1);
 	if (c->tlp_out && b->to == c->tlp_end)
-		c->tlp_out = false;		/* the probe was not needed */
+		c->tlp_out = false; /* the probe was not needed */
+	else
+		tcp_undo_duplicate(t, c, b);
 	if (seq_le(c->reo_round, c->snd_una)) { /* once in a round trip */
 		c->reo_round = c->snd_max;
 		c->reo_mult = (uint8_t)min_of(c->reo_mult + 1, REO_MULT_MAX);
@@ -318,10 +323,12 @@ void tcp_rack_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked,
 {
 	bool was_recovery = c->in_recovery;
 	rack_tlp_acked(t, c);
-	if (acked > 0)
+	if (acked > 0) {
+		tcp_undo_ack(t, c);
 		rack_recovered(c);
+	}
 	if (acked > 0 && !was_recovery)
-		tcp_cc_ack(t, c, acked, flight);
+		tcp_cc_ack(t, c, now_ns, acked, flight);
 	if (c->nsacked > 0 || c->lost > 0 || c->in_recovery || c->in_loss || c->tlp_out)
 		rack_react(t, c, now_ns);
 	else
@@ -348,6 +355,22 @@ void tcp_rack_rto(struct tcp *t, struct tcb *c)
 	c->tlp_out = c->tlp_send = false;
 	c->rack_reo_ns = 0;
 	tcp_timer_clear(c, TCPT_RACK);
+}
+
+void tcp_rack_found(struct tcp *t, struct tcb *c)
+{
+	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next)
+		txs_flags(c, txs(t, i), txs(t, i)->flags & (TXS_SACKED | TXS_RETX));
+}
+
+void tcp_rack_too_long(struct tcp *t, struct tcb *c)
+{
+	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next)
+		if (!(txs(t, i)->flags & TXS_SACKED) && txs_len(txs(t, i)) > c->mss)
+			txs_flags(c, txs(t, i), txs(t, i)->flags | TXS_LOST);
+	tcp_timer_clear(c, TCPT_RACK);
+	c->tlp_out = c->tlp_send = false;
+	c->rack_reo_ns = 0;
 }
 
 /* ---- timers ---- */

@@ -106,6 +106,7 @@ struct tcb *tcp_tcb_new(struct tcp *t, uint64_t now_ns, uint64_t key)
 		.last_rx_ns = now_ns,
 		.last_tx_ns = now_ns,
 		.quick_acks = 16,
+		.cubic = t->cfg->congestion == IPSTACK_CC_CUBIC,
 		.ts_offset = tcp_ts_offset(t, key),
 		.mss = TCP_MSS_DEFAULT,
 		.rcv_mss = TCP_MSS_DEFAULT};

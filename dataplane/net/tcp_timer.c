@@ -134,6 +134,8 @@ static void timer_retransmit(struct tcp *t, struct tcb *c, uint64_t now_ns)
 		c->sq_nxt = c->sq_una;
 		c->nxt_off = c->una_off;
 	}
+	if (!syn)
+		tcp_pmtu_timeout(t, c, now_ns);
 	tcp_rtx_start(
 		t, c, now_ns); /* also when the window or the neighbour stops the repetition */
 	tcp_want_output(t, c);

@@ -48,6 +48,7 @@ struct step {
 	bool has_ack, has_win;
 	uint32_t win, fill;
 	struct pkt_opts opts;
+	char as[16]; /* what is odd about a frame that comes in */
 	/* calls */
 	char word[4][64];
 	uint32_t nwords;
@@ -100,7 +101,7 @@ static inline bool script_time(const char *s, struct step *st)
 
 static inline bool script_flags(const char *s, uint8_t *flags)
 {
-	static const char letters[] = "FSRP.";
+	static const char letters[] = "FSRP.UEW";
 	*flags = 0;
 	if (strcmp(s, "-") == 0)
 		return true;
@@ -194,7 +195,7 @@ static inline bool script_options(const char *s, struct pkt_opts *o)
 	return *s == '>';
 }
 
-/* FLAGS SEQ:END(LEN) [ack N] [win N] [fill N] [<options>] */
+/* FLAGS SEQ:END(LEN) [as WHAT] [ack N] [win N] [fill N] [<options>] */
 static inline bool script_packet(const char *p, struct step *st)
 {
 	char w[64];
@@ -214,6 +215,11 @@ static inline bool script_packet(const char *p, struct step *st)
 		char v[64];
 		if (w[0] == '<')
 			return script_options(p - strlen(w) + 1, &st->opts);
+		if (strcmp(w, "as") == 0) {
+			if (!script_word(&p, st->as, sizeof(st->as)))
+				return false;
+			continue;
+		}
 		uint32_t *to_field = strcmp(w, "ack") == 0    ? &st->ack
 				     : strcmp(w, "win") == 0  ? &st->win
 				     : strcmp(w, "fill") == 0 ? &st->fill

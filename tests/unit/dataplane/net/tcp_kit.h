@@ -217,6 +217,8 @@ static inline void kit_config(struct kit *k)
 {
 	memset(k, 0, sizeof(*k));
 	ipstack_config_defaults(&k->cfg);
+	k->cfg.congestion = IPSTACK_CC_NEWRENO; /* windows that are easy to write down */
+	k->cfg.ecn = false;
 	memcpy(k->cfg.mac, "\2\0\0\0\0\2", 6);
 	k->cfg.ip = KIT_US;
 	k->cfg.prefix_len = 24;

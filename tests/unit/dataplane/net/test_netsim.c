@@ -36,9 +36,12 @@ struct packet {
 };
 
 struct link_model {
-	uint32_t loss, dup, reorder, corrupt; /* per 1000 */
-	uint32_t burst;			      /* per 1000: the beginning of a burst of losses */
+	uint32_t loss, dup, reorder, corrupt, mark; /* per 1000 */
+	uint32_t burst; /* per 1000: the beginning of a burst of losses */
 	uint64_t delay_ns, jitter_ns;
+	uint32_t mtu; /* 0: no limit but that of the stacks; from mtu_ns on */
+	uint64_t mtu_ns;
+	bool mtu_told;			   /* by ICMP */
 	uint64_t dark_from_ns, dark_to_ns; /* nothing gets through */
 };
 
@@ -167,8 +170,32 @@ static bool wire_loses(struct sim *m)
 	return prng_chance(&m->rng, m->link.loss, 1000);
 }
 
+static void wire_send(struct sim *m, uint8_t to, const uint8_t *bytes, uint32_t len);
+
+/* What a router says about a frame that is too long for its next link. */
+static void wire_too_big(struct sim *m, uint8_t to, const uint8_t *bytes)
+{
+	uint8_t f[14 + 20 + 36] = {0}, *icmp = f + 34;
+	if (!m->link.mtu_told)
+		return;
+	memcpy(f, bytes + 6, 6);
+	memcpy(f + 6, bytes, 6);
+	be16_put(f + 12, 0x0800);
+	ip_build(f + 14, be32_get(bytes + 30), be32_get(bytes + 26), IP_PROTO_ICMP, 36, false);
+	icmp[0] = 3;
+	icmp[1] = 4;
+	be16_put(icmp + 6, (uint16_t)(m->link.mtu % 2 ? 0 : m->link.mtu)); /* some do not tell */
+	memcpy(icmp + 8, bytes + 14, 28);
+	be16_put(icmp + 2, ip_sum_fold(ip_sum(0, icmp, 36)));
+	wire_send(m, !to, f, sizeof(f));
+}
+
 static void wire_send(struct sim *m, uint8_t to, const uint8_t *bytes, uint32_t len)
 {
+	if (m->link.mtu && m->now_ns >= m->link.mtu_ns && len > m->link.mtu + 14) {
+		wire_too_big(m, to, bytes);
+		return;
+	}
 	bool noisy = m->now_ns < m->quiet_ns;
 	m->packets++;
 	for (uint32_t i = 0; i < len; i++)
@@ -183,6 +210,12 @@ static void wire_send(struct sim *m, uint8_t to, const uint8_t *bytes, uint32_t 
 		p.at_ns = m->now_ns + m->link.delay_ns;
 		if (noisy && prng_chance(&m->rng, m->link.reorder, 1000))
 			p.at_ns += prng_below(&m->rng, m->link.jitter_ns + 1);
+		if (noisy && be16_get(p.bytes + 12) == 0x0800 && (p.bytes[15] & 3) == 2 &&
+			prng_chance(&m->rng, m->link.mark, 1000)) {
+			p.bytes[15] |= 3;
+			be16_put(p.bytes + 24, 0);
+			be16_put(p.bytes + 24, ip_sum_fold(ip_sum(0, p.bytes + 14, 20)));
+		}
 		/* behind the Ethernet header: that has its own check on a real wire */
 		if (noisy && len > 40 && p.bytes[13] == 0 &&
 			prng_chance(&m->rng, m->link.corrupt, 1000))
@@ -337,6 +370,8 @@ static void node_tx_tso(
 		uint8_t *ip = piece + ETH_HDR_LEN, *tcp = ip + IP_HDR_LEN;
 		uint32_t src = be32_get(ip + 12), dst = be32_get(ip + 16);
 		ip_build(ip, src, dst, IP_PROTO_TCP, o->l4_len + n, false);
+		if (o->ect)
+			ip_set_ect(ip, false);
 		be32_put(tcp + 4, be32_get(tcp + 4) + at);
 		if (!last)
 			tcp[13] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
@@ -474,6 +509,8 @@ static void config_for(struct sim *m, struct ipstack_config *c, uint32_t who)
 	c->challenge_acks_per_s = 1000;
 	c->sack = prng_chance(r, 3, 4);
 	c->timestamps = prng_chance(r, 3, 4);
+	c->congestion = prng_chance(r, 1, 3) ? IPSTACK_CC_NEWRENO : IPSTACK_CC_CUBIC;
+	c->ecn = prng_chance(r, 3, 4);
 	c->fixed_isn = prng_chance(r, 1, 2);
 	c->isn = 0xffffff00u - (uint32_t)prng_below(r, 100000);
 }
@@ -499,6 +536,12 @@ static void sim_init(struct sim *m, uint64_t seed, enum sim_wire wire)
 		.corrupt = bad ? (uint32_t)prng_below(r, 50) : 0,
 		.delay_ns = prng_below(r, 20 * NS_PER_MS) + 1000,
 		.jitter_ns = prng_below(r, 50 * NS_PER_MS)};
+	if (!clean && prng_chance(r, 1, 4)) {
+		m->link.mtu = (uint32_t)(576 + prng_below(r, 900));
+		m->link.mtu_ns = m->now_ns + prng_below(r, 2 * NS_PER_S);
+		m->link.mtu_told = prng_chance(r, 1, 2);
+	}
+	m->link.mark = bad ? (uint32_t)prng_below(r, 100) : 0;
 	m->link.burst = bad && prng_chance(r, 1, 3) ? (uint32_t)prng_below(r, 20) : 0;
 	if (bad && prng_chance(r, 1, 3)) {
 		m->link.dark_from_ns = m->now_ns + prng_below(r, 3 * NS_PER_S);
@@ -539,17 +582,21 @@ static bool sim_all_closed(const struct sim *m)
 static void sim_verify(struct sim *m)
 {
 	for (uint32_t i = 0; i < m->node[0].nends; i++) {
-		struct end *a = &m->node[0].ends[i], *b = NULL;
+		struct end *a = &m->node[0].ends[i], *b = NULL, *stray = NULL;
 		bool aborted = a->aborted;
 		for (uint32_t k = 0; k < m->node[1].nends; k++) {
-			if (m->node[1].ends[k].id != a->id)
+			struct end *e = &m->node[1].ends[k];
+			if (e->id != a->id)
 				continue;
-			b = &m->node[1].ends[k];
-			/* An old segment may have opened it once more after that. */
-			aborted |= b->aborted;
+			aborted |= e->aborted;
+			if (b) /* a late duplicate has brought the SYN cookie again */
+				stray = e;
+			else
+				b = e;
 		}
 		if (aborted)
 			continue;
+		REQUIRE(m, !stray || stray->was_reset);
 		REQUIRE(m, b && !a->was_reset && !b->was_reset);
 		REQUIRE(m, a->received == b->sent && b->received == a->sent);
 		REQUIRE(m, a->sent == a->to_send && b->sent == b->to_send);
@@ -641,6 +688,11 @@ static void streams_survive_any_wire(void **state)
 	REACHED(tcp_tail_probes_total);
 	REACHED(tcp_dsacks_in_total);
 	REACHED(tcp_reneged_total);
+	REACHED(tcp_undone_total);
+	REACHED(tcp_ce_in_total);
+	REACHED(tcp_pmtu_total);
+	REACHED(tcp_black_holes_total);
+	REACHED(tcp_ecn_reductions_total);
 	REACHED(tcp_cookies_in_total);
 #undef REACHED
 	(void)state;

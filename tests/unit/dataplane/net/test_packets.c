@@ -40,8 +40,8 @@ struct play {
 	uint64_t now_ns, last_ns; /* last_ns: when the step before happened */
 	uint16_t peer_port;
 	uint32_t isn, peer_isn;
-	bool have_isn, active;
-	uint32_t ts_base; /* our first timestamp is 0 for the script */
+	bool have_isn, active, unknown; /* unknown: the peer has not been heard of */
+	uint32_t ts_base;		/* our first timestamp is 0 for the script */
 	bool have_ts;
 	struct sent_pkt out[OUT_MAX];
 	uint32_t out_head, out_count;
@@ -264,6 +264,45 @@ static uint32_t opts_write(const struct play *p, const struct pkt_opts *o, uint8
 	return n;
 }
 
+/* Makes a frame odd; returns its length. */
+static uint32_t frame_as(struct play *p, uint8_t *f, uint32_t len, const char *as, bool *sum_ok)
+{
+	uint8_t *ip = f + 14;
+	bool resum = true;
+	if (strcmp(as, "") == 0)
+		return len;
+	if (strcmp(as, "padded") == 0) { /* Ethernet's shortest frame has 60 bytes */
+		memset(f + len, 0xee, 6);
+		return len + 6;
+	}
+	if (strcmp(as, "bad_sum") == 0 || strcmp(as, "sum_by_port") == 0) {
+		f[34 + 16] ^= 0xff;
+		*sum_ok = as[0] == 's';
+		return len;
+	}
+	if (strcmp(as, "fragment") == 0)
+		ip[6] = 0x20; /* more fragments */
+	else if (strcmp(as, "last_fragment") == 0)
+		be16_put(ip + 6, 100);
+	else if (strcmp(as, "cut_off") == 0)
+		be16_put(ip + 2, (uint16_t)(len - 14 + 1));
+	else if (strcmp(as, "ttl_0") == 0)
+		ip[8] = 0;
+	else if (strcmp(as, "ce") == 0)
+		ip[1] = 3;
+	else if (strcmp(as, "tagged") == 0)
+		be16_put(f + 12, 0x8100);
+	else if (strcmp(as, "broadcast") == 0)
+		memset(f, 0xff, 6);
+	else if (strcmp(as, "bad_ip_sum") == 0)
+		resum = false;
+	else
+		play_fail(p, as);
+	be16_put(ip + 10, 0);
+	be16_put(ip + 10, (uint16_t)(ip_sum_fold(ip_sum(0, ip, 20)) ^ (resum ? 0 : 1)));
+	return len;
+}
+
 static void step_in(struct play *p, const struct step *st)
 {
 	uint8_t *f = p->frames[p->next_frame++ % array_size(p->frames)], opts[80] = {0};
@@ -283,16 +322,18 @@ static void step_in(struct play *p, const struct step *st)
 		f[34 + hdr + i] = st->fill ? (uint8_t)st->fill : stream_byte(st->seq + i);
 	uint64_t sum = ip_pseudo_sum(PEER, US, IP_PROTO_TCP, hdr + st->len);
 	be16_put(f + 34 + 16, ip_sum_fold(ip_sum(sum, f + 34, hdr + st->len)));
-	ipstack_input(p->s, p->now_ns, f, 34 + hdr + st->len, false, false, f);
+	bool sum_ok = false;
+	uint32_t len = frame_as(p, f, 34 + hdr + st->len, st->as, &sum_ok);
+	ipstack_input(p->s, p->now_ns, f, len, false, sum_ok, f);
 	play_turn(p);
 }
 
 static int packet_text(const struct sent_pkt *s, char *buf, size_t size)
 {
-	static const char letters[] = "FSRP.";
-	char flags[8];
+	static const char letters[] = "FSRP.UEW";
+	char flags[9];
 	uint32_t n = 0;
-	for (uint32_t i = 0; i < 5; i++)
+	for (uint32_t i = 0; i < 8; i++)
 		if (s->flags & 1u << i)
 			flags[n++] = letters[i];
 	flags[n] = 0;
@@ -452,7 +493,8 @@ static void play_start(struct play *p)
 	p->s = ipstack_create(&p->cfg, p->now_ns);
 	PLAY(p, p->s);
 	PLAY(p, ipstack_listen(p->s, OUR_PORT) == 0);
-	arp_from_peer(p);
+	if (!p->unknown)
+		arp_from_peer(p);
 	play_turn(p);
 }
 
@@ -462,6 +504,39 @@ static void call_peer(struct play *p, uint32_t isn)
 	p->peer_isn = isn;
 	p->have_isn = p->have_ts = false;
 	p->lent_bytes = p->got_bytes = p->read_bytes = 0;
+}
+
+/* n ICMP echo requests. */
+static void call_echo(struct play *p, uint32_t n)
+{
+	while (n--) {
+		uint8_t *f = p->frames[p->next_frame++ % array_size(p->frames)], *icmp = f + 34;
+		memcpy(f, "\2\0\0\0\0\2\2\0\0\0\0\1\x08\0", 14);
+		ip_build(f + 14, PEER, US, IP_PROTO_ICMP, 16, false);
+		memset(icmp, 0, 16);
+		icmp[0] = 8;
+		be16_put(icmp + 2, ip_sum_fold(ip_sum(0, icmp, 16)));
+		ipstack_input(p->s, p->now_ns, f, 34 + 16, false, false, f);
+		play_turn(p);
+	}
+}
+
+/* Destination unreachable, about a segment of ours. */
+static void call_icmp(struct play *p, uint32_t code, uint32_t mtu, uint32_t seq)
+{
+	uint8_t *f = p->frames[p->next_frame++ % array_size(p->frames)], *icmp = f + 34;
+	memcpy(f, "\2\0\0\0\0\2\2\0\0\0\0\1\x08\0", 14);
+	ip_build(f + 14, PEER, US, IP_PROTO_ICMP, 36, false);
+	memset(icmp, 0, 36);
+	icmp[0] = 3;
+	icmp[1] = (uint8_t)code;
+	be16_put(icmp + 6, (uint16_t)mtu);
+	ip_build(icmp + 8, US, PEER, IP_PROTO_TCP, 1480, false);
+	be16_put(icmp + 28, OUR_PORT);
+	be16_put(icmp + 30, p->peer_port);
+	be32_put(icmp + 32, seq + p->isn);
+	be16_put(icmp + 2, ip_sum_fold(ip_sum(0, icmp, 36)));
+	ipstack_input(p->s, p->now_ns, f, 34 + 36, false, false, f);
 }
 
 static void call_connect(struct play *p)
@@ -483,7 +558,8 @@ static void call_config(struct play *p, const struct step *st)
 		{"rx_chunks_per_conn", &c->rx_chunks_per_conn}, {"tso", &c->tso_max_bytes},
 		{"syn_backlog", &c->syn_backlog}, {"max_conns", &c->max_conns},
 		{"challenge_per_s", &c->challenge_acks_per_s}, {"resets_per_s", &c->resets_per_s},
-		{"keepalive_probes", &c->keepalive_probes}};
+		{"keepalive_probes", &c->keepalive_probes}, {"icmp_per_s", &c->icmp_replies_per_s},
+		{"send_slots", &c->send_slots}, {"bytes_per_pass", &c->tx_bytes_per_pass}};
 	const struct {
 		const char *name;
 		uint64_t *to;
@@ -504,6 +580,21 @@ static void call_config(struct play *p, const struct step *st)
 			*times[i].to = v * NS_PER_MS;
 			return;
 		}
+	const struct {
+		const char *name;
+		bool *to;
+	} flags[] = {{"fixed_isn", &c->fixed_isn}, {"sack", &c->sack},
+		{"timestamps", &c->timestamps}, {"ecn", &c->ecn}, {"syn_cookies", &c->syn_cookies},
+		{"unknown_peer", &p->unknown}};
+	for (uint32_t i = 0; i < array_size(flags); i++)
+		if (strcmp(flags[i].name, name) == 0) {
+			*flags[i].to = v;
+			return;
+		}
+	if (strcmp(name, "cubic") == 0) {
+		c->congestion = v ? IPSTACK_CC_CUBIC : IPSTACK_CC_NEWRENO;
+		return;
+	}
 	PLAY(p, strcmp(name, "mtu") == 0);
 	c->mtu = (uint16_t)v;
 }
@@ -531,6 +622,13 @@ static void step_call(struct play *p, const struct step *st)
 		ipstack_pause(p->s, p->conn, w[0] == 'p');
 	else if (strcmp(w, "unlisten") == 0)
 		ipstack_unlisten(p->s, OUR_PORT);
+	else if (strcmp(w, "arp") == 0)
+		arp_from_peer(p);
+	else if (strcmp(w, "echo") == 0)
+		call_echo(p, call_number(p, st->word[1]));
+	else if (strcmp(w, "icmp") == 0)
+		call_icmp(p, call_number(p, st->word[1]), call_number(p, st->word[2]),
+			call_number(p, st->word[3]));
 	else if (strcmp(w, "link_up") == 0)
 		ipstack_link_up(p->s, p->now_ns);
 	else if (strcmp(w, "peer_isn") == 0)
@@ -592,7 +690,8 @@ static void play_defaults(struct play *p)
 	p->cfg.send_slots_per_conn = 512;
 	p->cfg.keepalive_idle_ns = 0;
 	p->cfg.fixed_isn = true;
-	p->cfg.isn = 0xffffff00u; /* so that every script crosses the wrap */
+	p->cfg.congestion = IPSTACK_CC_NEWRENO; /* windows that are easy to write down */
+	p->cfg.isn = 0xffffff00u;		/* so that every script crosses the wrap */
 	p->peer_isn = 0xfffffe00u;
 	p->peer_port = PEER_PORT;
 	p->now_ns = p->last_ns = START_NS;

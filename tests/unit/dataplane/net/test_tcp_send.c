@@ -151,10 +151,12 @@ static void rto_backs_off_and_starts_again_with_one_segment(void **state)
 	assert_int_equal(k.nout, 0);
 	kit_run_for(&k, 30 * NS_PER_MS); /* 800 */
 	assert_int_equal(k.nout, 1);
+	uint32_t len = k.out[0].len; /* shorter: the path may swallow long ones */
+	assert_in_range(len, 1000, MSS - 1);
 	kit_clear(&k);
-	kit_seg(&k, TCP_ACK, 1, 1 + MSS, NULL, 0); /* then the rest, slow start */
+	kit_seg(&k, TCP_ACK, 1, 1 + len, NULL, 0); /* then the rest, slow start */
 	assert_int_equal(k.nout, 2);
-	assert_int_equal(k.out[0].seq, 1 + MSS);
+	assert_int_equal(k.out[0].seq, 1 + len);
 	kit_stop(&k);
 	(void)state;
 }
@@ -240,7 +242,7 @@ static void a_new_ack_clears_the_back_off(void **state)
 {
 	open_wide();
 	kit_send(&k, text, 2 * MSS, 1);
-	kit_run_for(&k, 2 * NS_PER_S); /* 200, 400, 800 ms */
+	kit_run_for(&k, NS_PER_S); /* 200, 400 ms */
 	kit_seg(&k, TCP_ACK, 1, 1 + MSS, NULL, 0);
 	kit_clear(&k);
 	kit_run_for(&k, 190 * NS_PER_MS);
