@@ -299,6 +299,7 @@ static int broker_open_shards(struct broker *b)
 								      (int64_t)1))
 							    : 0,
 			.upkeep_delay_ns = ns_of_ms(c->initial_task_delay_ms),
+			.producer_expiration_ms = c->producer_expiration_ms,
 			.limits =
 				{
 					.fetch_max_bytes = (int32_t)min_of(

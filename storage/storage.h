@@ -49,9 +49,10 @@
  *     (any answer with ST_E_IO or ST_E_OFFLINE). Positions only ever move on. ST_FILL asks to
  * hurry. P9  ST_TRIM is durable when it is answered: after a crash the log starts there or later.
  * What lies below the log's start is deleted in the background, in whole segments, oldest first.
- * P10 Compaction (ST_CLEAN) removes records, never changes or moves one: offset, key, value,
- * headers and timestamp stay. A compacted log has gaps; ST_READ at an offset in a gap returns the
- * batch after it.
+ * P11 A note (ST_NOTE) is bytes of the asker's about the log. What comes back is the newest one
+ * that was stored, an older one, or none: nothing is flushed for it. It is whole. P10 Compaction
+ * (ST_CLEAN) removes records, never changes or moves one: offset, key, value, headers and timestamp
+ * stay. A compacted log has gaps; ST_READ at an offset in a gap returns the batch after it.
  */
 
 enum st_op {
@@ -64,6 +65,7 @@ enum st_op {
 	ST_TRIM,   /* move the log's start up (DeleteRecords) */
 	ST_RETAIN, /* delete old segments as the policy says */
 	ST_CLEAN,  /* compact as the policy says; answered when nothing (more) is due */
+	ST_NOTE,   /* keep a note of the asker beside the log, or bring it back */
 	ST_DELETE, /* close the log and delete its files; survives a crash half-way */
 	ST_CLOSE,  /* close the log; cleanly unless it is offline */
 };
@@ -103,6 +105,8 @@ struct st_policy {
 };
 
 #define ST_TOPIC_MAX 249
+/* Bytes of a note. */
+#define ST_NOTE_MAX (640u << 10)
 /* Requests that one asker may have under way at a worker: within this, st_push always finds room.
  */
 #define ST_ASKER_REQS 4096u
@@ -194,6 +198,12 @@ struct st_req {
 			int64_t log_start_offset;
 			uint64_t freed_bytes;
 		} retain; /* ST_RETAIN and ST_CLEAN */
+		struct {
+			void *data;    /* the asker's */
+			bool store;    /* else: bring it back (ST_E_NOT_FOUND: there is none) */
+			uint32_t size; /* of the note, or of the room for it; <= ST_NOTE_MAX */
+			uint32_t len;  /* result */
+		} note;
 	};
 };
 

@@ -72,6 +72,7 @@ struct ctl {
 	struct meta *meta;
 	uint64_t meta_version;
 	struct meta_state state;
+	int64_t producer_id; /* the next one to give away; up to state.next_producer_id */
 	struct topics draft;
 	bool drafting;
 	struct ctl_publish publish;
@@ -122,6 +123,7 @@ void ctl_topics_wanted(struct ctl *c, struct msg *m);
 /* handlers, one file each */
 void ctl_handle_create_topics(struct ctl *c, struct msg *m);
 void ctl_handle_delete_topics(struct ctl *c, struct msg *m);
+void ctl_handle_init_producer_id(struct ctl *c, struct msg *m);
 
 /* Sets dup[i] (false before) for every name that is there more than once; null names do not count.
    0; -1: no scratch left. */

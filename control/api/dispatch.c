@@ -10,6 +10,7 @@
 static const struct ctl_api apis[] = {
 	{KP_CREATE_TOPICS, ctl_handle_create_topics},
 	{KP_DELETE_TOPICS, ctl_handle_delete_topics},
+	{KP_INIT_PRODUCER_ID, ctl_handle_init_producer_id},
 	{KP_FIND_COORDINATOR, ctl_handle_find_coordinator},
 	{KP_JOIN_GROUP, ctl_handle_join_group},
 	{KP_SYNC_GROUP, ctl_handle_sync_group},

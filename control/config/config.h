@@ -149,6 +149,8 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 		"a connection silent for longer is closed; -1: never")                             \
 	X(INT32, max_connections, "max.connections", "10000", 1, INT32_MAX, NULL,                  \
 		"client connections at once; more than 1000000 is taken as 1000000")               \
+	X(MS, producer_expiration_ms, "producer.id.expiration.ms", "86400000", 1, INT64_MAX, NULL, \
+		"how long an idempotent producer that sends nothing is remembered")                \
 	X(INT64, offsets_retention_minutes, "offsets.retention.minutes", "10080", 1, INT32_MAX,    \
 		NULL, "how long the offsets of an empty group are kept")                           \
 	X(INT32, offsets_partitions, "offsets.topic.num.partitions", "50", 1, 1000, NULL,          \

@@ -86,7 +86,7 @@ static const char *const ignored[] = {
 	"offsets.topic.replication.factor",
 	"offsets.topic.segment.bytes",
 	"process.roles",
-	"producer.id.expiration.*",
+	"producer.id.expiration.check.interval.ms",
 	"producer.purgatory.purge.interval.requests",
 	"queued.max.requests",
 	"quota.*",

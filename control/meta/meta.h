@@ -20,6 +20,7 @@
 struct meta_state {
 	char cluster_id[META_CLUSTER_ID_LEN + 1];
 	struct topics topics;
+	int64_t next_producer_id; /* below it all are given away, or may be */
 };
 
 enum meta_result {

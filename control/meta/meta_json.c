@@ -110,9 +110,10 @@ static json_t *encode_all(
 static json_t *encode_state(const struct meta_state *state)
 {
 	const struct topics *t = &state->topics;
-	return json_pack("{s:s, s:o, s:o}", "cluster_id", state->cluster_id, "topics",
+	return json_pack("{s:s, s:o, s:o, s:I}", "cluster_id", state->cluster_id, "topics",
 		encode_all(t->v, t->count, encode_topic), "gone",
-		encode_all(t->gone, t->gone_count, encode_gone));
+		encode_all(t->gone, t->gone_count, encode_gone), "next_producer_id",
+		(json_int_t)state->next_producer_id);
 }
 
 /* Checksum of doc, which must not hold one. -1: no memory. */
@@ -225,14 +226,17 @@ static int decode_state(json_t *doc, struct meta_state *state, char *err, size_t
 {
 	const char *cluster_id;
 	json_t *topics, *t, *gone = json_object_get(doc, "gone");
+	const json_t *producers = json_object_get(doc, "next_producer_id");
 	size_t i;
 	if (json_unpack(doc, "{s:s, s:o}", "cluster_id", &cluster_id, "topics", &topics) < 0 ||
 		!json_is_array(topics) || (gone && !json_is_array(gone)) ||
+		(producers && (!json_is_integer(producers) || json_integer_value(producers) < 0)) ||
 		strlen(cluster_id) > META_CLUSTER_ID_LEN) {
 		snprintf(err, size, "the state lacks a field");
 		return -1;
 	}
 	snprintf(state->cluster_id, sizeof(state->cluster_id), "%s", cluster_id);
+	state->next_producer_id = json_integer_value(producers);
 	json_array_foreach(topics, i, t)
 	{
 		if (decode_topic(t, &state->topics, false, err, size) < 0)

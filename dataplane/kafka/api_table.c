@@ -24,6 +24,7 @@ static const struct kp_api apis[] = {
 	{KP_CREATE_TOPICS, "CreateTopics", 2, 7, 2, 7, 5, KP_PLANE_CONTROL},
 	{KP_DELETE_TOPICS, "DeleteTopics", 1, 6, 1, 6, 4, KP_PLANE_CONTROL},
 	{KP_DELETE_RECORDS, "DeleteRecords", 0, 2, 0, 2, 2, KP_PLANE_SHARD},
+	{KP_INIT_PRODUCER_ID, "InitProducerId", 0, 5, 0, 5, 2, KP_PLANE_CONTROL},
 	{KP_DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0, 2, 0, KP_PLANE_SHARD},
 };
 #define API_COUNT (sizeof(apis) / sizeof(apis[0]))
@@ -45,7 +46,8 @@ static const uint8_t by_key[KP_API_KEY_LIMIT] = {
 	[KP_CREATE_TOPICS] = 13,
 	[KP_DELETE_TOPICS] = 14,
 	[KP_DELETE_RECORDS] = 15,
-	[KP_DESCRIBE_CLUSTER] = 16,
+	[KP_INIT_PRODUCER_ID] = 16,
+	[KP_DESCRIBE_CLUSTER] = 17,
 };
 
 const struct kp_api *kp_api_find(int16_t key)

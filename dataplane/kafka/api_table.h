@@ -24,6 +24,7 @@
 	X(CREATE_TOPICS, 19)                                                                       \
 	X(DELETE_TOPICS, 20)                                                                       \
 	X(DELETE_RECORDS, 21)                                                                      \
+	X(INIT_PRODUCER_ID, 22)                                                                    \
 	X(DESCRIBE_CLUSTER, 60)
 
 enum kp_api_key {

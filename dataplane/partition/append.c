@@ -237,8 +237,22 @@ static void place_batch(struct part *p, struct part_op *op, struct place *pl,
 	op->append.base_offset = p->log_end_offset;
 	op->append.last_offset = r->append.last_offset;
 	op->append.log_append_time_ms = p->config.log_append_time ? now_ms : -1;
+	part_producer_placed(p, op, now_ms);
 	p->log_end_offset = r->append.last_offset + 1;
 	list_push_back(&p->appends, &op->node);
+}
+
+/* The batch is there already: it is answered as it was, or will be, then. */
+static void answer_duplicate(struct part *p, struct part_op *op,
+	const struct producer_batch *original, struct part_out *out)
+{
+	op->append.base_offset = original->base_offset;
+	op->append.last_offset = original->base_offset + original->last_delta;
+	op->append.log_append_time_ms = original->append_time_ms;
+	if (op->append.last_offset < p->high_watermark)
+		part_finish(op, KE_NONE, out);
+	else
+		list_push_back(&p->duplicates, &op->node);
 }
 
 static int16_t validate(
@@ -260,6 +274,10 @@ static int16_t validate(
 		op->append.error_message = info->error_message;
 		return error;
 	}
+	if (info->attributes & BATCH_ATTR_TRANSACTIONAL) {
+		op->append.error_message = "there are no transactions";
+		return KE_INVALID_TXN_STATE;
+	}
 	if (info->size > p->config.segment_bytes) {
 		op->append.error_message = "batch is larger than segment.bytes";
 		return KE_RECORD_LIST_TOO_LARGE;
@@ -277,6 +295,11 @@ enum part_step part_try_append(
 	op->append.log_start_offset = p->log_start_offset;
 	op->append.bad_record = -1;
 	op->append.error_message = NULL;
+	if (p->history != PART_HISTORY_KNOWN && part_history_wants(p, op)) {
+		list_push_back(&p->early, &op->node);
+		part_history_begin(p, now_ms, out);
+		return PART_STEP_DONE;
+	}
 	if (op->append.len / LBLOCK_SIZE + 2 > p->env->blocks->count) {
 		op->append.error_message = "batch is larger than the broker's memory for logs";
 		part_finish(op, KE_MESSAGE_TOO_LARGE, out);
@@ -289,11 +312,18 @@ enum part_step part_try_append(
 		part_finish(op, KE_KAFKA_STORAGE_ERROR, out);
 		return PART_STEP_DONE;
 	}
+	const struct producer_batch *original = NULL;
 	int16_t error = validate(p, op, now_ms, &info);
+	if (!error)
+		error = part_producer_check(p, op->append.data, now_ms, &original);
+	if ((error || original) && pl.at > 0)
+		part_cache_durable(p, p->tail);
 	if (error) {
-		if (pl.at > 0)
-			part_cache_durable(p, p->tail);
 		part_finish(op, error, out);
+		return PART_STEP_DONE;
+	}
+	if (original) {
+		answer_duplicate(p, op, original, out);
 		return PART_STEP_DONE;
 	}
 	place_batch(p, op, &pl, &info, now_ms);
@@ -323,8 +353,17 @@ static void advance(struct part *p, const struct st_req *r, int64_t now_ms, stru
 		if (op->append.last_offset >= p->high_watermark)
 			break;
 		list_remove(it);
+		part_producer_durable(p, op);
 		part_finish(op, KE_NONE, out);
 	}
+	list_for_each_safe (it, &p->duplicates) {
+		struct part_op *op = list_entry(it, struct part_op, node);
+		if (op->append.last_offset >= p->high_watermark)
+			continue;
+		list_remove(it);
+		part_finish(op, KE_NONE, out);
+	}
+	p->unnoted_bytes += r->append.span.len;
 	list_for_each_safe (it, &p->waits) {
 		struct part_op *op = list_entry(it, struct part_op, node);
 		if (op->wait.offset >= p->high_watermark)
@@ -332,6 +371,17 @@ static void advance(struct part *p, const struct st_req *r, int64_t now_ms, stru
 		list_remove(it);
 		part_finish(op, KE_NONE, out);
 	}
+}
+
+static void refuse_all(struct list *appends, const char *why, struct part_out *out)
+{
+	list_for_each (it, appends) {
+		struct part_op *op = list_entry(it, struct part_op, node);
+		op->append.base_offset = op->append.last_offset = -1;
+		op->append.log_append_time_ms = -1;
+		op->append.error_message = why;
+	}
+	part_finish_all(appends, KE_KAFKA_STORAGE_ERROR, out);
 }
 
 void part_append_rewind(
@@ -359,21 +409,20 @@ void part_append_rewind(
 		part_cache_durable(p, p->tail);
 	}
 	p->log_end_offset = p->high_watermark;
-	list_for_each (it, &p->appends) {
-		struct part_op *op = list_entry(it, struct part_op, node);
-		op->append.base_offset = op->append.last_offset = -1;
-		op->append.log_append_time_ms = -1;
-		op->append.error_message = why;
-	}
-	part_finish_all(&p->appends, KE_KAFKA_STORAGE_ERROR, out);
+	list_for_each (it, &p->appends)
+		part_producer_rewound(p, list_entry(it, struct part_op, node));
+	refuse_all(&p->appends, why, out);
+	refuse_all(&p->duplicates, why, out);
 }
 
 void part_append_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out)
 {
 	CHECK(r == p->append_req);
 	p->append_req = NULL;
-	if (r->err == ST_OK)
+	if (r->err == ST_OK) {
 		advance(p, r, now_ms, out);
+		part_history_upkeep(p, now_ms, out);
+	}
 	lspan_unref(p->env->blocks, r->append.span);
 	if (r->err != ST_OK) {
 		const char *why = r->err == ST_E_NOSPACE ? DISK_FULL : NULL;

@@ -55,6 +55,11 @@ void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t 
 		.next_seq = 1,
 		.gaps = config->policy.compact,
 	};
+	if (env->producers)
+		env->producers->parts++;
+	list_init(&p->producers);
+	list_init(&p->early);
+	list_init(&p->duplicates);
 	list_init(&p->holder);
 	list_init(&p->cold);
 	list_init(&p->in_line);
@@ -145,6 +150,7 @@ void part_set_offline(struct part *p, struct part_out *out)
 	set_state(p, PART_OFFLINE);
 	p->stalled_appends = 0;
 	part_finish_all(&p->stalled, KE_KAFKA_STORAGE_ERROR, out);
+	part_finish_all(&p->early, KE_KAFKA_STORAGE_ERROR, out);
 	part_finish_all(&p->waits, KE_KAFKA_STORAGE_ERROR, out);
 	part_cold_end(p, KE_KAFKA_STORAGE_ERROR, out);
 	part_holder_update(p);
@@ -169,6 +175,8 @@ void part_opened(struct part *p, const struct st_req *r, int64_t now_ms, struct 
 	p->segment_pos = p->durable_pos = r->open.segment_pos;
 	p->released = (struct st_pos){p->durable_segment, p->durable_pos};
 	p->segment_ms = p->durable_ms = r->open.segment_pos ? r->open.segment_created_ms : -1;
+	p->history_segment = p->segment;
+	part_history_opened(p);
 	if (p->state != PART_OPENING)
 		return;
 	set_state(p, PART_LEADER);
@@ -197,7 +205,7 @@ static enum part_step try_op(
 	case PART_LIST:
 		return part_try_list(p, op, out);
 	case PART_TRIM:
-		return part_try_trim(p, op, out);
+		return part_try_trim(p, op, now_ms, out);
 	}
 	CHECK(!"an operation of no kind");
 	return PART_STEP_DONE;
@@ -239,6 +247,14 @@ static void stall(struct part *p, struct part_op *op)
 	list_push_back(&p->stalled, &op->node);
 }
 
+void part_go(struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
+{
+	if (op->kind == PART_APPEND && p->stalled_appends > 0)
+		stall(p, op); /* appends keep their order */
+	else if (try_op(p, op, now_ms, out) == PART_STEP_STALLED)
+		stall(p, op);
+}
+
 void part_start(struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
 {
 	list_init(&op->node);
@@ -253,10 +269,8 @@ void part_start(struct part *p, struct part_op *op, int64_t now_ms, struct part_
 		part_finish(op, p->close_error, out);
 	else if (p->state == PART_OPENING)
 		stall(p, op);
-	else if (op->kind == PART_APPEND && p->stalled_appends > 0)
-		stall(p, op); /* appends keep their order */
-	else if (try_op(p, op, now_ms, out) == PART_STEP_STALLED)
-		stall(p, op);
+	else
+		part_go(p, op, now_ms, out);
 }
 
 void part_kick(struct part *p, int64_t now_ms, struct part_out *out)
@@ -267,6 +281,7 @@ void part_kick(struct part *p, int64_t now_ms, struct part_out *out)
 		part_env_turn(p->env, now_ms, out);
 	if (p->state != PART_LEADER)
 		return;
+	part_history_step(p, now_ms, out);
 	list_for_each_safe (it, &p->stalled) {
 		struct part_op *op = list_entry(it, struct part_op, node);
 		bool is_append = op->kind == PART_APPEND;
@@ -295,7 +310,10 @@ void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_o
 		part_append_stored(p, r, now_ms, out);
 		break;
 	case ST_READ:
-		part_read_stored(p, r, now_ms, out);
+		if (r == p->history_req)
+			part_history_read(p, r, now_ms, out);
+		else
+			part_read_stored(p, r, now_ms, out);
 		break;
 	case ST_LOOKUP:
 		part_lookup_stored(p, r, out);
@@ -308,6 +326,9 @@ void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_o
 		break;
 	case ST_FILL:
 		part_fill_stored(p, r, out);
+		break;
+	case ST_NOTE:
+		part_history_noted(p, r, now_ms, out);
 		break;
 	case ST_RETAIN:
 	case ST_CLEAN:
@@ -334,6 +355,7 @@ bool part_close(struct part *p, int16_t error, struct part_out *out)
 	p->close_error = error;
 	p->stalled_appends = 0;
 	part_finish_all(&p->stalled, error, out);
+	part_finish_all(&p->early, error, out);
 	part_finish_all(&p->waits, error, out);
 	part_cold_end(p, error, out);
 	part_holder_update(p);
@@ -343,6 +365,10 @@ bool part_close(struct part *p, int16_t error, struct part_out *out)
 void part_fini(struct part *p)
 {
 	CHECK(p->reqs_out == 0 && list_empty(&p->reads) && list_empty(&p->appends));
+	if (p->env->producers) {
+		part_producers_clear(p);
+		p->env->producers->parts--;
+	}
 	part_cold_clear(p);
 	part_cache_clear(p);
 }
@@ -488,6 +514,27 @@ void part_env_check(const struct part_env *cenv)
 	CHECK(reads == env->cold_reads);
 }
 
+static void check_producers(struct part *p)
+{
+	uint32_t count = 0;
+	CHECK(list_empty(&p->early) ||
+		(p->history != PART_HISTORY_KNOWN && p->state == PART_LEADER));
+	CHECK((p->history_blocks != NULL) == (p->history_req != NULL));
+	list_for_each (it, &p->duplicates) {
+		struct part_op *op = list_entry(it, struct part_op, node);
+		CHECK(op->append.last_offset >= p->high_watermark &&
+			op->append.last_offset < p->log_end_offset);
+	}
+	list_for_each (it, &p->producers) {
+		const struct producer *pr = list_entry(it, struct producer, node);
+		const struct producer_batch *b = &pr->placed.batches[pr->placed.count - 1];
+		CHECK(pr->part == p && pr->placed.count > 0);
+		CHECK(b->base_offset + b->last_delta < p->log_end_offset);
+		count++;
+	}
+	CHECK(count == p->producer_count && count <= PRODUCERS_PER_PART);
+}
+
 void part_check(const struct part *cp)
 {
 	struct part *p = (struct part *)cp; /* the lists are walked, not changed */
@@ -509,8 +556,10 @@ void part_check(const struct part *cp)
 	list_for_each (it, &p->stalled)
 		stalled_appends += list_entry(it, struct part_op, node)->kind == PART_APPEND;
 	CHECK(stalled_appends == p->stalled_appends);
-	CHECK(p->reqs_out ==
-		reads + (p->append_req ? 1 : 0) + (p->tail_loading ? 1 : 0) + part_upkeep_out(p));
+	check_producers(p);
+	CHECK(p->reqs_out == reads + (p->append_req ? 1 : 0) + (p->tail_loading ? 1 : 0) +
+				     (p->history_req ? 1 : 0) + (p->noting ? 1 : 0) +
+				     part_upkeep_out(p));
 	CHECK(p->append_req || (list_empty(&p->runs) && list_empty(&p->appends)));
 	CHECK(p->state == PART_LEADER || (list_empty(&p->waits) && list_empty(&p->cold)));
 	CHECK(list_linked(&p->in_line) == !list_empty(&p->cold));

@@ -8,6 +8,7 @@
 #include "base/lblock.h"
 #include "base/list.h"
 #include "base/uuid.h"
+#include "partition/producers.h"
 #include "storage/storage.h"
 
 /*
@@ -64,8 +65,9 @@ struct part_chunk {
  */
 struct part_env {
 	struct lblock_pool *blocks;
-	struct batch_scratch *scratch; /* for decompression while validating (kafka/batch.h) */
-	struct list free_reqs;	       /* struct st_req.node; the supply of storage requests */
+	struct batch_scratch *scratch;	 /* for decompression while validating (kafka/batch.h) */
+	struct list free_reqs;		 /* struct st_req.node; the supply of storage requests */
+	struct producer_pool *producers; /* NULL: sequence numbers are not looked at */
 	/* struct lblock.cache_node; what has become so first comes first */
 	struct list cached;
 	struct list held;
@@ -117,6 +119,10 @@ struct part_op {
 						copied at part_start when there is room */
 			uint32_t len;
 			bool no_zstd; /* Produce before version 7 */
+			/* the core's, of the batch: data may be gone once it is placed */
+			int16_t producer_epoch;
+			int32_t first_sequence;
+			int64_t producer_id;
 			/* results */
 			int64_t base_offset;
 			int64_t last_offset;
@@ -176,6 +182,14 @@ static inline void part_out_init(struct part_out *o)
 	list_init(&o->done);
 	list_init(&o->store);
 }
+
+/* What the log says of idempotent producers; history.c. */
+enum part_history {
+	PART_HISTORY_UNKNOWN, /* nobody has asked */
+	PART_HISTORY_NOTE,    /* the note is wanted, or on its way */
+	PART_HISTORY_READING, /* what is behind the note is read */
+	PART_HISTORY_KNOWN,
+};
 
 enum part_state {
 	PART_OPENING, /* waits for ST_OPEN; operations queue up */
@@ -240,6 +254,22 @@ struct part {
 	bool reading_ahead;
 	bool gaps; /* the log is compacted, or has been: offsets may be missing */
 
+	/* idempotent producers; producers.c, history.c */
+	struct list producers; /* struct producer.node: idle longest first */
+	uint32_t producer_count;
+	enum part_history history;
+	int64_t history_next, history_end; /* [next, end) is still to be read */
+	int64_t history_segment;	   /* the active one at ST_OPEN */
+	uint32_t history_need;		   /* blocks that its next batch is known to need */
+	struct st_req *history_req;	   /* at the storage */
+	struct lblock *history_blocks;	   /* to read into */
+	uint32_t history_count;
+	struct list early;	/* part_op, idempotent appends, and trims, that wait for it */
+	struct list duplicates; /* part_op, appends whose original is not durable yet */
+	bool noting;		/* ST_NOTE is at the storage */
+	int64_t note_offset;	/* of the newest note */
+	uint64_t unnoted_bytes; /* made durable, or read, since then */
+
 	/* upkeep at the storage, at most one request of each kind; see upkeep.c */
 	bool retaining, cleaning;
 	bool roll_next; /* all of the active segment has expired: the next append rolls */
@@ -259,6 +289,11 @@ void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t 
 void part_configure(struct part *p, const struct part_config *config);
 /* The answer to ST_OPEN (borrowed). Starts what had queued up. */
 void part_opened(struct part *p, const struct st_req *r, int64_t now_ms, struct part_out *out);
+/* True while an append that has been started still needs its data. */
+static inline bool part_op_needs_data(const struct part_op *op)
+{
+	return op->kind == PART_APPEND && op->active && op->append.base_offset < 0;
+}
 /* Starts an operation. It comes out in out->done at once or after a later call. */
 void part_start(struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
 /*
@@ -294,11 +329,13 @@ void part_fini(struct part *p);
  * part_release.
  */
 uint32_t part_env_evict(struct part_env *env, uint32_t n);
+/* True while producers wait for their history, and it for blocks or requests. */
+bool part_history_waits(const struct part *p);
 /* True while operations are stalled for want of memory: the shard stops reading from its
  * connections. Cold reads that wait for their share do not count: see part_env_is_waiting. */
 static inline bool part_is_stalled(const struct part *p)
 {
-	return !list_empty(&p->stalled);
+	return !list_empty(&p->stalled) || part_history_waits(p);
 }
 /*
  * Serves cold reads that wait, partition by partition in turn, as far as there is room; at each

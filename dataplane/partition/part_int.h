@@ -29,6 +29,47 @@ void part_start_moved(struct part *p, int64_t offset);
 /* The partition's directory failed: everything but what is at the storage ends. */
 void part_set_offline(struct part *p, struct part_out *out);
 
+/* Tries an operation of a partition that serves, or lets it stall. */
+void part_go(struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
+
+/* producers.c; head: the first BATCH_HEADER_SIZE bytes of a batch, which may have no producer */
+
+/* Whether the batch may be appended: a Kafka error code. *duplicate: it is there already. */
+int16_t part_producer_check(struct part *p, const uint8_t *head, int64_t now_ms,
+	const struct producer_batch **duplicate);
+/* The batch has been placed; its offsets are set. */
+void part_producer_placed(struct part *p, struct part_op *op, int64_t now_ms);
+/* An append is durable, or has been taken back with all that came after it. */
+void part_producer_durable(struct part *p, const struct part_op *op);
+void part_producer_rewound(struct part *p, const struct part_op *op);
+/* A batch stands in the log. */
+void part_producer_stored(struct part *p, const uint8_t *head, int64_t now_ms);
+/* Writes what is durable to the pool's note; its length. */
+uint32_t part_producers_note(struct part *p);
+/* Takes over a note; its offset, or -1: it cannot be used, and nothing is known. */
+int64_t part_producers_from_note(struct part *p, const uint8_t *note, uint32_t len);
+/* Forgets all of this partition's. */
+void part_producers_clear(struct part *p);
+
+/* history.c */
+
+/* The log is open; its ends are known. */
+void part_history_opened(struct part *p);
+/* Whether the operation is an append of an idempotent producer. */
+bool part_history_wants(const struct part *p, const struct part_op *op);
+/* Begins to find out what the log says, or goes on with it, unless that has been done. */
+void part_history_begin(struct part *p, int64_t now_ms, struct part_out *out);
+/* Goes on with it, if it can. */
+void part_history_step(struct part *p, int64_t now_ms, struct part_out *out);
+/* ST_READ of history_req, or ST_NOTE, has been answered. */
+void part_history_read(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out);
+void part_history_noted(struct part *p, struct st_req *r, int64_t now_ms, struct part_out *out);
+/* Writes a note when it is due. */
+void part_history_upkeep(struct part *p, int64_t now_ms, struct part_out *out);
+
+/* Whether the log may be cut below offset: not before it has been read. */
+bool part_history_allows_cut(struct part *p, int64_t offset, int64_t now_ms, struct part_out *out);
+
 /* append.c */
 enum part_step part_try_append(
 	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
@@ -70,7 +111,8 @@ enum part_step part_try_list(struct part *p, struct part_op *op, struct part_out
 void part_lookup_stored(struct part *p, struct st_req *r, struct part_out *out);
 
 /* upkeep.c */
-enum part_step part_try_trim(struct part *p, struct part_op *op, struct part_out *out);
+enum part_step part_try_trim(
+	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
 void part_trim_stored(struct part *p, struct st_req *r, struct part_out *out);
 /* The log has rolled: what retention.bytes lets go is asked for at once, so that the log stays near
  * its limit at any rate, and a removed segment's file is there for the next roll. */

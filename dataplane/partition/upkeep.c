@@ -19,7 +19,8 @@ static enum part_step finish_trim(
 	return PART_STEP_DONE;
 }
 
-enum part_step part_try_trim(struct part *p, struct part_op *op, struct part_out *out)
+enum part_step part_try_trim(
+	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
 {
 	int64_t offset = op->trim.offset == -1 ? p->high_watermark : op->trim.offset;
 	if (p->config.policy.compact && !p->config.policy.remove)
@@ -28,6 +29,10 @@ enum part_step part_try_trim(struct part *p, struct part_op *op, struct part_out
 		return finish_trim(p, op, KE_OFFSET_OUT_OF_RANGE, out);
 	if (offset <= p->log_start_offset)
 		return finish_trim(p, op, KE_NONE, out);
+	if (!part_history_allows_cut(p, offset, now_ms, out)) {
+		list_push_back(&p->early, &op->node);
+		return PART_STEP_DONE;
+	}
 	struct st_req *r = part_req_get(p, ST_TRIM);
 	if (!r)
 		return PART_STEP_STALLED;
@@ -67,10 +72,13 @@ static bool ask(struct part *p, enum st_op op, const struct st_policy *policy, i
 void part_upkeep(
 	struct part *p, const struct st_policy *policy, int64_t now_ms, struct part_out *out)
 {
+	if (p->state == PART_LEADER)
+		part_history_upkeep(p, now_ms, out);
 	if (p->state != PART_LEADER || p->log_start_offset == p->high_watermark)
 		return;
 	bool limited = policy->retention_ms >= 0 || policy->retention_bytes >= 0;
-	if (policy->remove && limited && !p->retaining)
+	if (policy->remove && limited && !p->retaining &&
+		part_history_allows_cut(p, p->high_watermark, now_ms, out))
 		p->retaining = ask(p, ST_RETAIN, policy, now_ms, out);
 	if (policy->compact && !p->cleaning)
 		p->cleaning = ask(p, ST_CLEAN, policy, now_ms, out);

@@ -300,8 +300,7 @@ static bool request_needs_frame(const struct request *r, const struct msg *m)
 		return false;
 	if (m->op.shard != r->shard->cfg.index)
 		return true;
-	const struct shard_part *sp = shard_topics_part(r->shard, m->op.part_id);
-	return sp && m->stage == MSG_OUT && part_is_stalled(&sp->part);
+	return m->stage == MSG_OUT && part_op_needs_data(&m->op);
 }
 
 /* Sends out the operations that the handler has just made. */

@@ -50,6 +50,7 @@ struct shard *shard_create(const struct shard_config *cfg)
 	s->limits = cfg->limits;
 	part_env_init(&s->env, &s->blocks, &s->scratch);
 	s->env.cold_limit = cfg->cold_blocks;
+	s->env.producers = &s->producers;
 	part_out_init(&s->out);
 	list_init(&s->opening);
 	list_init(&s->closing);
@@ -64,6 +65,8 @@ struct shard *shard_create(const struct shard_config *cfg)
 	request_host_init(&s->host);
 	mesh_port_init(&s->port, cfg->mesh, cfg->index);
 	if (lblock_pool_init(&s->blocks, cfg->log_memory, cfg->log_bytes) != 0 ||
+		producer_pool_init(
+			&s->producers, PRODUCERS_PER_SHARD, cfg->producer_expiration_ms) != 0 ||
 		!shard_alloc_store(s) || !shard_alloc_scratch(s)) {
 		shard_destroy(s);
 		return NULL;
@@ -89,6 +92,7 @@ void shard_destroy(struct shard *s)
 	if (s->scratch.buf)
 		munmap(s->scratch.buf, SHARD_SCRATCH);
 	free(s->reqs);
+	producer_pool_fini(&s->producers);
 	lblock_pool_fini(&s->blocks);
 	free(s);
 }
@@ -209,6 +213,8 @@ static void shard_housekeeping(struct shard *s)
 	metric_set(&s->metrics.log_blocks, s->blocks.count);
 	metric_set(&s->metrics.log_blocks_free, s->blocks.free_count);
 	metric_set(&s->metrics.request_memory_bytes, s->bufs.used);
+	metric_set(&s->metrics.producers, s->producers.count);
+	metric_set(&s->metrics.producers_forgotten_total, s->producers.forgotten);
 }
 
 /* MSG_STOP: no new connections, end of all sessions, then of all logs; then the answer. */

@@ -31,13 +31,14 @@ struct shard_config {
 	uint32_t store_reqs;  /* storage requests that may be under way; at most ST_ASKER_REQS */
 	int32_t frame_max;    /* socket.request.max.bytes */
 	uint32_t max_conns;
-	uint64_t conn_idle_ns;	  /* connections.max.idle.ms */
-	uint64_t spin_ns;	  /* how long to poll without work before sleeping */
-	bool busy_poll;		  /* poll.mode=busy: never sleep */
-	int cpu;		  /* to run on; -1: any */
-	uint64_t retain_every_ns; /* log.retention.check.interval.ms; 0: never */
-	uint64_t clean_every_ns;  /* log.cleaner.backoff.ms; 0: never */
-	uint64_t upkeep_delay_ns; /* log.initial.task.delay.ms */
+	uint64_t conn_idle_ns;		/* connections.max.idle.ms */
+	uint64_t spin_ns;		/* how long to poll without work before sleeping */
+	bool busy_poll;			/* poll.mode=busy: never sleep */
+	int cpu;			/* to run on; -1: any */
+	uint64_t retain_every_ns;	/* log.retention.check.interval.ms; 0: never */
+	uint64_t clean_every_ns;	/* log.cleaner.backoff.ms; 0: never */
+	uint64_t upkeep_delay_ns;	/* log.initial.task.delay.ms */
+	int64_t producer_expiration_ms; /* producer.id.expiration.ms */
 	struct api_limits limits;
 };
 
@@ -54,6 +55,8 @@ struct shard_config {
 	X(log_blocks, "log blocks of this shard")                                                  \
 	X(log_blocks_free, "log blocks that are free")                                             \
 	X(request_memory_bytes, "request memory in use")                                           \
+	X(producers, "idempotent producers known, of each partition")                              \
+	X(producers_forgotten_total, "idempotent producers forgotten for want of room")            \
 	X(partitions, "partitions of this shard")                                                  \
 	X(partitions_offline, "partitions whose log has failed")                                   \
 	X(turns_total, "turns of the loop")                                                        \

@@ -119,6 +119,7 @@ struct shard {
 	struct mesh_port port;
 	struct lblock_pool blocks;
 	struct part_env env;
+	struct producer_pool producers;
 	struct batch_scratch scratch;
 	struct st_req *reqs;
 	struct part_out out;

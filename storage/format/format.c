@@ -84,6 +84,20 @@ enum fmt_verdict fmt_log_meta_check(const void *p, uint64_t length)
 	return FMT_OK;
 }
 
+enum fmt_verdict fmt_note_check(
+	const void *p, uint64_t length, const struct uuid *topic_id, int32_t partition)
+{
+	enum fmt_verdict v = fmt_check(p, length, FMT_NOTE_MAGIC);
+	if (v != FMT_OK)
+		return v;
+	struct fmt_note m;
+	if (length < sizeof(m))
+		return FMT_DAMAGED;
+	memcpy(&m, p, sizeof(m));
+	bool ours = uuid_equal(&m.topic_id, topic_id) && m.partition == partition;
+	return ours && m.reserved == 0 ? FMT_OK : FMT_DAMAGED;
+}
+
 void fmt_log_name(char out[FMT_NAME_SIZE], const struct uuid *topic_id, int32_t partition)
 {
 	size_t n = 0;

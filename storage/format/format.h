@@ -19,8 +19,9 @@
  *   <log dir>/<topic id, 32 hex>-<partition>/         one log, once a page of it has been filled
  *   <log dir>/<topic id, 32 hex>-<partition>.deleted/ being deleted
  *        log.meta                                     fmt_log_meta
- *        <base offset, 20 digits>.log                 segment: record batches, then zeros
- *        <base offset, 20 digits>.index               storage/format/bidx.h
+ *        producers                                    fmt_note, then what the asker knows of
+ * producers <base offset, 20 digits>.log                 segment: record batches, then zeros <base
+ * offset, 20 digits>.index               storage/format/bidx.h
  *
  * Integers are little-endian (batches keep Kafka's big-endian). Meta, log.meta, journal
  * and checkpoint start with struct fmt_head and are valid if and only if fmt_check (fmt_check_in)
@@ -39,9 +40,11 @@ _Static_assert(
 #define FMT_DELETED_SUFFIX ".deleted"
 #define FMT_TMP_SUFFIX ".tmp"
 #define FMT_SPARE_NAME "spare"
+#define FMT_NOTE_NAME "producers"
 
 #define FMT_DIR_MAGIC "MRDIR\0\0"
 #define FMT_LOG_MAGIC "MRLOG\0\0"
+#define FMT_NOTE_MAGIC "MRPROD\0"
 
 struct fmt_head {
 	uint8_t magic[8];
@@ -69,6 +72,15 @@ struct fmt_log_meta {
 };
 _Static_assert(sizeof(struct fmt_log_meta) == 312, "on disk");
 
+/* Followed by the asker's bytes; what they are is the asker's (partition/producers.h). */
+struct fmt_note {
+	struct fmt_head head;
+	struct uuid topic_id;
+	int32_t partition;
+	uint32_t reserved; /* 0 */
+};
+_Static_assert(sizeof(struct fmt_note) == 48, "on disk");
+
 /* Fills in the head of a file of `length` bytes at p, which begins with struct fmt_head. */
 void fmt_seal(void *p, uint64_t length, const char magic[8]);
 
@@ -87,6 +99,9 @@ enum fmt_verdict fmt_check_in(const void *p, uint64_t length, const char magic[8
 
 enum fmt_verdict fmt_dir_meta_check(const void *p, uint64_t length);
 enum fmt_verdict fmt_log_meta_check(const void *p, uint64_t length);
+/* Also damaged: the note of another log. */
+enum fmt_verdict fmt_note_check(
+	const void *p, uint64_t length, const struct uuid *topic_id, int32_t partition);
 
 /* Size of a name below, with its zero. */
 #define FMT_NAME_SIZE 64u

@@ -291,6 +291,11 @@ void spare_drop(struct log_env *env, struct log *l);
 /* Retention looks at the log: a spare that no roll has wanted for a while goes. */
 void spare_grow_old(struct log_env *env, struct log *l);
 
+/* --- the asker's note (note.c) -------------------------------------------------------------- */
+
+/* ST_NOTE; fills in the results. ST_E_NOT_FOUND: there is none, or no place for one yet. */
+enum st_err log_note(struct log_env *env, const struct log *l, struct st_req *r);
+
 /* --- deletion (delete.c) ----------------------------------------------------------------- */
 
 /* Renames the log's directory to its .deleted name. 0 (also when there is none) or -errno. */

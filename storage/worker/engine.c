@@ -532,7 +532,12 @@ static void engine_serve_opens(struct engine *e)
 		r->log->reads--;
 		once = e->ops_out > 0; /* it reads while others wait */
 		struct st_log *l = r->log;
-		err = eng_log_ok(e, l) ? log_lookup(&e->env, l->log, r) : ST_E_OFFLINE;
+		if (!eng_log_ok(e, l))
+			err = ST_E_OFFLINE;
+		else if (r->op == ST_NOTE)
+			err = log_note(&e->env, l->log, r);
+		else
+			err = log_lookup(&e->env, l->log, r);
 		eng_answer(e, r, err);
 		fill_settle(e, l);
 	}
@@ -559,7 +564,7 @@ void engine_request(struct engine *e, struct st_req *r)
 		return;
 	}
 	CHECK(r->log && r->log->opened);
-	if (r->op == ST_READ || r->op == ST_LOOKUP) {
+	if (r->op == ST_READ || r->op == ST_LOOKUP || r->op == ST_NOTE) {
 		r->log->reads++;
 		list_push_back(r->op == ST_READ ? &e->waiting : &e->opens, &r->node);
 		return;

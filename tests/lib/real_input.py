@@ -50,10 +50,10 @@ def kcat_keyed(t, address, lines):
             assert int(a.key) < int(b.key), f"partition {p}: line {int(b.key)} after {int(a.key)}"
 
 
-def librdkafka(t, address, lines, codec):
-    topic = f"lines-{codec}"
+def librdkafka(t, address, lines, name, **config):
+    topic = f"lines-{name}"
     kcat.create_topic(address, topic, PARTITIONS)
-    d = kcat.Deliveries(address, compression_type=codec, acks="all")
+    d = kcat.Deliveries(address, acks="all", **config)
     for i, line in enumerate(lines):
         d.send(topic, line, key=b"%d" % (i % 1000))
     d.finish()
@@ -86,7 +86,9 @@ def everything(t, transport):
             kcat_keyed(t, address, lines)
         for codec in CODECS:
             with t.check(f"librdkafka, {codec}: every line is where its delivery report says"):
-                librdkafka(t, address, lines, codec)
+                librdkafka(t, address, lines, codec, compression_type=codec)
+        with t.check("librdkafka, idempotent: every line is where its delivery report says"):
+            librdkafka(t, address, lines, "idempotent", enable_idempotence=True)
     with t.check("the broker is well: alive, no input/output error"):
         assert transport.broker.alive()
         assert transport.broker.metric("storage_io_errors_total") == 0

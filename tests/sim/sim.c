@@ -128,6 +128,7 @@ static void mix_make(struct sim *s)
 	m->hold_us = sim_one_in(s, 2) ? 10 : sim_below(s, 5000);
 	m->ring_us = sim_one_in(s, 2) ? 0 : sim_below(s, 500);
 	m->journal_bytes = 65536u << sim_below(s, 3);
+	m->note_bytes = sim_one_in(s, 3) ? 1u << 20 : 500 + sim_below(s, 40000);
 	m->lives = 2 + sim_below(s, 6);
 	m->calls = 40 + sim_below(s, 400);
 }
@@ -167,6 +168,7 @@ void sim_fini(struct sim *s)
 		sim_disk_cut(s->disk, true);
 		sim_api_drop(&s->api);
 		lblock_pool_fini(&s->pool);
+		producer_pool_fini(&s->producers_known);
 	}
 	chk_fini(&s->check);
 	sim_disk_free(s->disk);

@@ -50,11 +50,12 @@ struct sim_mix {
 	uint32_t calls; /* client calls in one life, about */
 	uint32_t clean_in_8, kill_in_8;
 	bool crash_in_recovery;
+	uint64_t note_bytes;	   /* after which a note of the producers is kept */
 	uint32_t trims, deletions; /* one call in so many; 0: none */
 	int64_t retention_bytes;   /* -1: none */
 };
 
-enum client_kind { CLIENT_PRODUCER, CLIENT_FETCHER, CLIENT_FOLLOWER, CLIENT_LISTER };
+enum client_kind { CLIENT_PRODUCER, CLIENT_ONCE, CLIENT_FETCHER, CLIENT_FOLLOWER, CLIENT_LISTER };
 
 /* Whether a partition is there for its clients. */
 enum part_life {
@@ -62,6 +63,14 @@ enum part_life {
 	PART_ENDING,   /* its operations end */
 	PART_DELETING, /* ST_DELETE is under way */
 	PART_COMING,   /* it is created anew */
+};
+
+#define ONCE_WINDOW 5u
+
+/* A batch of an idempotent producer that is not acknowledged yet; the checker's attempt. */
+struct once_batch {
+	uint32_t attempt;
+	bool sent, out, acked;
 };
 
 struct client {
@@ -74,6 +83,10 @@ struct client {
 	uint64_t retry_number; /* to be sent again, with retry_part */
 	uint32_t retry_part;
 	bool retry;
+	/* idempotent producer, to `part` */
+	struct once_batch window[ONCE_WINDOW];
+	uint32_t window_count;
+	int32_t sequence;
 	/* follower */
 	uint32_t part;
 	int64_t offset;
@@ -124,6 +137,7 @@ struct sim {
 	struct sim_api api;
 	struct lblock_pool pool;
 	struct part_env env;
+	struct producer_pool producers_known;
 	struct st_req *reqs;
 	struct batch_scratch scratch;
 	struct part parts[SIM_PARTS];
@@ -201,6 +215,20 @@ void clients_release(struct sim *s, bool all);
 /* The broker is gone: what was under way is forgotten. */
 void clients_cut(struct sim *s);
 bool clients_are_idle(const struct sim *s);
+
+/* A batch of `records`, at s->plain, of this producer; its size. */
+uint32_t clients_build(
+	struct sim *s, int64_t id, int32_t sequence, uint32_t records, uint32_t size);
+/* Starts a call on a partition. */
+void clients_call(struct sim *s, struct client *c, struct call *k, uint32_t part);
+
+/* sim_once.c: idempotent producers */
+void once_init(struct sim *s, struct client *c);
+/* Sends something, if it may. False: it has to wait for answers. */
+bool once_act(struct sim *s, struct client *c, struct call *k);
+void once_done(struct sim *s, struct call *k);
+/* The broker is gone. */
+void once_cut(struct client *c);
 
 /* sim_selftest.c: how many tests of the checker and the disk fail. */
 int sim_selftest(void);

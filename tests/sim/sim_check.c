@@ -90,6 +90,31 @@ void chk_sent(struct check *c, uint32_t part, uint32_t producer, uint64_t number
 	};
 }
 
+void chk_resent(struct check *c, uint32_t attempt)
+{
+	struct chk_attempt *a = &c->attempts[attempt];
+	if (a->fate != CHK_ACKED)
+		a->fate = CHK_SENT;
+}
+
+static bool is_once(const struct chk_attempt *a)
+{
+	return batch_producer_id(a->data) >= CHK_ONCE_ID;
+}
+
+/* The attempt that a stored batch is of; -1: none. */
+static int64_t attempt_of(const struct check *c, const uint8_t *p)
+{
+	int64_t id = batch_producer_id(p);
+	if (id < CHK_ONCE_ID)
+		return id < c->attempt_count ? id : -1;
+	for (uint32_t i = 0; i < c->attempt_count; i++)
+		if (batch_producer_id(c->attempts[i].data) == id &&
+			batch_base_sequence(c->attempts[i].data) == batch_base_sequence(p))
+			return i;
+	return -1;
+}
+
 /* --- the log of a partition
  * ------------------------------------------------------------------------ */
 
@@ -126,6 +151,10 @@ static void check_order(struct check *c, const struct chk_attempt *a, int64_t ba
 	struct chk_order *o = &c->orders[a->producer * CHK_PARTS + a->part];
 	if (!c->ordered[a->producer])
 		return;
+	if (o->any && is_once(a) && a->number != o->last_number + 1)
+		violated(c, CHK_ORDER, "producer %u, partition %u: batch %llu at %lld follows %llu",
+			a->producer, a->part, (unsigned long long)a->number, (long long)base,
+			(unsigned long long)o->last_number);
 	if (o->any && a->number < o->last_number) {
 		/* a later attempt of a batch that was there before is no first appearance */
 		for (uint32_t i = 0; i < c->attempt_count; i++) {
@@ -240,9 +269,9 @@ static bool is_same_batch(
 /* One fetched batch. */
 static void fetched_batch(struct check *c, uint32_t part, const uint8_t *p, uint32_t len)
 {
-	int64_t id = batch_producer_id(p);
+	int64_t id = attempt_of(c, p);
 	int64_t base = batch_base_offset(p);
-	if (id < 0 || id >= c->attempt_count || c->attempts[id].part != part) {
+	if (id < 0 || c->attempts[id].part != part) {
 		violated(c, CHK_INVENTED, "partition %u, offset %lld: attempt %lld", part,
 			(long long)base, (long long)id);
 		return;

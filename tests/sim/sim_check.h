@@ -12,11 +12,13 @@
  * come from a correct broker. It knows nothing of how the broker works.
  *
  * An attempt is one try to append one batch; its number stands in the batch as the producer id, so
- * that each is told from all others. From what is acknowledged, fetched and found after a restart
- * the checker puts the log of each partition together; once an offset is known to hold a batch,
- * that holds for ever.
+ * that each is told from all others. An idempotent producer has an id from CHK_ONCE_ID on, and all
+ * its tries of one batch are one attempt, told by the sequence number. From what is acknowledged,
+ * fetched and found after a restart the checker puts the log of each partition together; once an
+ * offset is known to hold a batch, that holds for ever.
  */
 #define CHK_PARTS 8
+#define CHK_ONCE_ID (1ll << 40)
 
 /* What can be wrong. X(id, text) */
 #define CHK_RULES(X)                                                                               \
@@ -101,6 +103,8 @@ uint32_t chk_next(const struct check *c);
 /* A batch is sent (the checker takes data, from malloc). */
 void chk_sent(struct check *c, uint32_t part, uint32_t producer, uint64_t number, uint8_t *data,
 	uint32_t len);
+/* An attempt of an idempotent producer is made again. */
+void chk_resent(struct check *c, uint32_t attempt);
 void chk_acked(struct check *c, uint32_t attempt, int64_t base_offset);
 /* Answered with an error. may_appear: the disk had failed, so that it may be found after a restart.
  */

@@ -22,10 +22,11 @@ void clients_init(struct sim *s)
 	for (uint32_t i = 0; i < s->mix.fetchers; i++)
 		s->clients[n++].kind = sim_one_in(s, 2) ? CLIENT_FETCHER : CLIENT_FOLLOWER;
 	s->clients[n++].kind = CLIENT_LISTER;
+	once_init(s, &s->clients[n++]);
 	s->client_count = n;
 	for (uint32_t i = 0; i < n; i++) {
 		s->clients[i].index = i;
-		if (s->clients[i].kind != CLIENT_PRODUCER)
+		if (s->clients[i].kind != CLIENT_PRODUCER && s->clients[i].kind != CLIENT_ONCE)
 			s->clients[i].in_flight_max = 1 + sim_below(s, 3);
 		if (s->clients[i].kind == CLIENT_FOLLOWER)
 			s->clients[i].in_flight_max = 1;
@@ -61,12 +62,13 @@ static struct call *free_call(struct sim *s)
 /* --- batches
  * --------------------------------------------------------------------------------------------- */
 
-static uint32_t build(struct sim *s, uint32_t records, uint32_t value_len)
+uint32_t clients_build(
+	struct sim *s, int64_t id, int32_t sequence, uint32_t records, uint32_t value_len)
 {
 	struct batch_build b;
 	uint8_t *value = s->plain + BUILD_SIZE;
 	batch_build_begin(&b, s->plain, BUILD_SIZE);
-	batch_build_set_producer(&b, chk_next(&s->check), 0, 0, false);
+	batch_build_set_producer(&b, id, 0, sequence, false);
 	for (uint32_t i = 0; i < records; i++) {
 		int64_t timestamp = sim_now_ms(s) - 500 + sim_below(s, 1000);
 		struct kbytes v = {.p = value, .len = (int32_t)value_len};
@@ -79,6 +81,11 @@ static uint32_t build(struct sim *s, uint32_t records, uint32_t value_len)
 		CHECK(batch_build_add(&b, timestamp, KBYTES_NULL, v, NULL, 0));
 	}
 	return batch_build_finish(&b);
+}
+
+static uint32_t build(struct sim *s, uint32_t records, uint32_t value_len)
+{
+	return clients_build(s, chk_next(&s->check), 0, records, value_len);
 }
 
 /* A batch of exactly `size` bytes, with one record. */
@@ -129,7 +136,7 @@ static uint32_t make_batch(struct sim *s)
 /* --- starting calls
  * ---------------------------------------------------------------------------------------- */
 
-static void start(struct sim *s, struct client *c, struct call *k, uint32_t part)
+void clients_call(struct sim *s, struct client *c, struct call *k, uint32_t part)
 {
 	struct part *p = &s->parts[part];
 	k->client = c;
@@ -181,7 +188,7 @@ static void produce(struct sim *s, struct client *c, struct call *k)
 	k->op = (struct part_op){.kind = PART_APPEND};
 	k->op.append.data = data;
 	k->op.append.len = len;
-	start(s, c, k, part);
+	clients_call(s, c, k, part);
 }
 
 static void fetch(struct sim *s, struct client *c, struct call *k)
@@ -203,14 +210,14 @@ static void fetch(struct sim *s, struct client *c, struct call *k)
 	} else if (offset >= hw) {
 		k->op = (struct part_op){.kind = PART_WAIT};
 		k->op.wait.offset = offset;
-		start(s, c, k, part);
+		clients_call(s, c, k, part);
 		return;
 	}
 	k->op = (struct part_op){.kind = PART_FETCH};
 	k->op.fetch.offset = offset;
 	k->op.fetch.max_bytes = sim_below(s, sim_one_in(s, 3) ? 200000 : 8000);
 	k->op.fetch.at_least_one = !sim_one_in(s, 4);
-	start(s, c, k, part);
+	clients_call(s, c, k, part);
 }
 
 /* DeleteRecords, retention, or the end of a partition. */
@@ -236,7 +243,7 @@ static void shorten(struct sim *s, struct client *c, struct call *k)
 				    (uint64_t)(p->high_watermark - p->log_start_offset) + 1);
 	chk_start_asked(&s->check, part, k->op.trim.offset);
 	s->stats.trimmed++;
-	start(s, c, k, part);
+	clients_call(s, c, k, part);
 }
 
 static void list_offsets(struct sim *s, struct client *c, struct call *k)
@@ -245,7 +252,7 @@ static void list_offsets(struct sim *s, struct client *c, struct call *k)
 	k->op = (struct part_op){.kind = PART_LIST};
 	k->op.list.timestamp =
 		kind < 3 ? -1 - (int64_t)kind : sim_now_ms(s) - (int64_t)sim_below(s, 3000);
-	start(s, c, k, sim_below(s, s->mix.parts));
+	clients_call(s, c, k, sim_below(s, s->mix.parts));
 }
 
 uint64_t clients_next_us(const struct sim *s)
@@ -274,6 +281,8 @@ void clients_act(struct sim *s)
 		think(s, c);
 		if (c->kind == CLIENT_PRODUCER)
 			produce(s, c, k);
+		else if (c->kind == CLIENT_ONCE)
+			once_act(s, c, k);
 		else if (c->kind == CLIENT_LISTER && s->mix.trims && sim_one_in(s, s->mix.trims))
 			shorten(s, c, k);
 		else if (c->kind == CLIENT_LISTER)
@@ -353,7 +362,9 @@ void clients_done(struct sim *s, struct part_op *op)
 	CHECK(k->client && !op->active);
 	sim_event(s, "done", k->client->index, op->kind, (uint64_t)op->error);
 	k->release_us = 0;
-	if (op->kind == PART_APPEND)
+	if (k->client->kind == CLIENT_ONCE)
+		once_done(s, k);
+	else if (op->kind == PART_APPEND)
 		done_append(s, k);
 	else if (op->kind == PART_FETCH)
 		done_fetch(s, k);
@@ -388,7 +399,9 @@ void clients_cut(struct sim *s)
 		struct call *k = &s->calls[i];
 		if (!k->client)
 			continue;
-		if (k->op.kind == PART_APPEND && k->op.active) {
+		if (k->client->kind == CLIENT_ONCE)
+			s->stats.unknown += k->op.active;
+		else if (k->op.kind == PART_APPEND && k->op.active) {
 			struct client *c = k->client;
 			s->stats.unknown++;
 			if (!c->retry && sim_below(s, 4) > 0) {
@@ -400,8 +413,10 @@ void clients_cut(struct sim *s)
 		k->client = NULL;
 		k->release_us = 0;
 	}
-	for (uint32_t i = 0; i < s->client_count; i++)
+	for (uint32_t i = 0; i < s->client_count; i++) {
 		s->clients[i].in_flight = 0;
+		once_cut(&s->clients[i]);
+	}
 	chk_crashed(&s->check);
 }
 

@@ -9,6 +9,9 @@
 
 #include "base/check.h"
 
+/* The attempts of a run are fewer, so that none is forgotten. */
+#define PRODUCERS_KNOWN 16384u
+
 /* --- between partition and engine
  * ------------------------------------------------------------------- */
 
@@ -157,6 +160,10 @@ static void memory_init(struct sim *s)
 	size_t size = (size_t)s->mix.blocks * LBLOCK_SIZE;
 	CHECK(lblock_pool_init(&s->pool, s->memory, size) == 0);
 	part_env_init(&s->env, &s->pool, &s->scratch);
+	CHECK(producer_pool_init(&s->producers_known, PRODUCERS_KNOWN, INT64_MAX) == 0);
+	s->producers_known.unnoted_all = s->mix.note_bytes * s->mix.parts;
+	s->producers_known.unnoted_least = s->producers_known.unnoted_most = s->mix.note_bytes;
+	s->env.producers = &s->producers_known;
 	memset(s->reqs, 0, s->mix.reqs * sizeof(*s->reqs));
 	for (uint32_t i = 0; i < s->mix.reqs; i++)
 		list_push_back(&s->env.free_reqs, &s->reqs[i].node);
@@ -344,6 +351,7 @@ void node_end(struct sim *s, enum sim_end how)
 	clients_cut(s);
 	sim_api_drop(&s->api);
 	lblock_pool_fini(&s->pool);
+	producer_pool_fini(&s->producers_known);
 	sim_disk_restart(s->disk);
 	s->up = false;
 }

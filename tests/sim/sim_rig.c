@@ -540,6 +540,7 @@ static void answer(struct rig *g, struct rig_req *q)
 			release(g, l, q->r.fill.released);
 		break;
 	case ST_LOOKUP:
+	case ST_NOTE:
 		break;
 	case ST_CLOSE:
 	case ST_DELETE:

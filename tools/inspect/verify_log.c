@@ -337,7 +337,8 @@ static void verify_log_name(struct verify *v, const struct state_log *log, const
 	char path[PATH_SIZE];
 	int64_t base;
 	path_join(path, dir, name);
-	if (strcmp(name, FMT_LOG_META_NAME) == 0 || strcmp(name, FMT_SPARE_NAME) == 0)
+	if (strcmp(name, FMT_LOG_META_NAME) == 0 || strcmp(name, FMT_SPARE_NAME) == 0 ||
+		strcmp(name, FMT_NOTE_NAME) == 0)
 		return;
 	const char *end = name + strlen(name);
 	if (path_base(name, &base) &&

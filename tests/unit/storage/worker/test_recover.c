@@ -74,6 +74,17 @@ static void restart(struct fixture *f, bool crash)
 	assert_int_equal(kit_open(&f->kit, &f->l, 1, false), ST_OK);
 }
 
+static enum st_err note_do(struct fixture *f, bool store, void *data, uint32_t size, uint32_t *len)
+{
+	struct st_req r = {.op = ST_NOTE, .log = f->l.log};
+	r.note.store = store;
+	r.note.data = data;
+	r.note.size = size;
+	kit_do(&f->kit, &r);
+	*len = r.note.len;
+	return r.err;
+}
+
 static void stop(struct fixture *f)
 {
 	kit_drop(&f->kit, &f->l);
@@ -591,6 +602,40 @@ static void test_no_room_to_fill_waits_until_there_is(void **state)
 	stop(f);
 }
 
+static void test_a_note_comes_back_whole_or_not_at_all(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *note = malloc(ST_NOTE_MAX), *got = malloc(ST_NOTE_MAX);
+	uint32_t len;
+	memset(note, 0x5a, ST_NOTE_MAX);
+	append(f, 100, false);
+	assert_int_equal(note_do(f, true, note, 10, &len), ST_E_NOT_FOUND); /* no place yet */
+	for (int i = 0; i < 3; i++)
+		append(f, 20000, false);
+	fill(f);
+	assert_int_equal(note_do(f, false, got, ST_NOTE_MAX, &len), ST_E_NOT_FOUND);
+	assert_int_equal(note_do(f, true, note, ST_NOTE_MAX, &len), ST_OK);
+	assert_int_equal(note_do(f, true, note, 777, &len), ST_OK);
+	restart(f, false);
+	assert_int_equal(note_do(f, false, got, ST_NOTE_MAX, &len), ST_OK);
+	assert_int_equal(len, 777);
+	assert_memory_equal(got, note, 777);
+	assert_int_equal(note_do(f, false, got, 700, &len), ST_E_NOT_FOUND); /* too large */
+	struct io_file *file = mem_find(&f->mem, LOG_DIR "/" FMT_NOTE_NAME);
+	uint8_t bit = 1;
+	struct io *io = &f->fault.io;
+	struct io_file *open;
+	assert_int_equal(io->api->open(io, LOG_DIR "/" FMT_NOTE_NAME, 0, &open), 0);
+	assert_non_null(file);
+	assert_int_equal(io->api->pwrite(io, open, &bit, 1, 100), 1);
+	io->api->close(io, open);
+	assert_int_equal(note_do(f, false, got, ST_NOTE_MAX, &len), ST_E_NOT_FOUND);
+	assert_int_equal(kit_read_all(&f->kit, &f->l, 1), 4);
+	free(note);
+	free(got);
+	stop(f);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -599,6 +644,7 @@ int main(void)
 		T(test_fill_happens_unasked_when_much_is_pending_and_released_only_moves_on),
 		T(test_fill_pages_are_written_once),
 		T(test_log_has_no_files_before_its_first_page_is_full),
+		T(test_a_note_comes_back_whole_or_not_at_all),
 		T(test_close_with_pending_bytes_releases_them_and_opens_again),
 		T(test_close_waits_for_lookups_and_trims_asked_before_it),
 		T(test_delete_answers_a_fill_that_waits_for_room),
