@@ -20,12 +20,12 @@
 #define MIB (1u << 20)
 #define MEMORY_DEFAULT 512u
 #define JOURNAL_BYTES (256ull * MIB)
-#define INGEST_WINDOW (16u * MIB) /* bytes in flight */
 #define INGEST_SEGMENT (16ull * MIB)
 #define INGEST_WARM 4u /* segments of each log before the count begins */
 #define RAW_UNIT MIB
 #define RAW_DEPTH 16u
 #define RAW_FLUSH_EVERY (64u * MIB)
+#define INGEST_WINDOW RAW_FLUSH_EVERY /* bytes not acknowledged yet: the raw writer has as many */
 #define SMALL_UNIT 1024u
 #define SMALL_LOGS 1000u
 /* Batches of each log before the count begins: each has its segment by then. */

@@ -23,6 +23,7 @@ void ipstack_config_defaults(struct ipstack_config *cfg)
 		.rx_chunks = 8192,
 		.rx_chunks_per_conn = 1024,
 		.send_slots = 65536,
+		.tx_segments = 32768,
 		.send_slots_per_conn = 1024,
 		.tx_bytes_per_pass = 65536,
 		.rto_initial_ns = NS_PER_S,
@@ -36,6 +37,9 @@ void ipstack_config_defaults(struct ipstack_config *cfg)
 		.keepalive_probes = 6,
 		.fin_wait2_ns = 60 * NS_PER_S,
 		.time_wait_ns = 60 * NS_PER_S,
+		.sack = true,
+		.timestamps = true,
+		.syn_cookies = true,
 		.challenge_acks_per_s = 100,
 		.icmp_replies_per_s = 100,
 		.resets_per_s = 200};
@@ -52,9 +56,9 @@ static bool config_good(const struct ipstack_config *c)
 	       c->ctl_frames <= 65536 && c->rx_burst >= 1 && c->rx_burst <= 65536 &&
 	       c->rx_window_bytes >= 1024 && c->rx_window_bytes <= big && c->rx_chunks >= 8 &&
 	       c->rx_chunks <= big && c->rx_chunks_per_conn >= 1 && c->send_slots >= 1 &&
-	       c->send_slots <= big && c->send_slots_per_conn >= 1 && c->tx_bytes_per_pass >= 1 &&
-	       c->rto_min_ns > 0 && c->rto_initial_ns > 0 && c->rto_min_ns <= c->rto_max_ns &&
-	       c->rto_initial_ns <= c->rto_max_ns;
+	       c->send_slots <= big && c->tx_segments <= big && c->send_slots_per_conn >= 1 &&
+	       c->tx_bytes_per_pass >= 1 && c->rto_min_ns > 0 && c->rto_initial_ns > 0 &&
+	       c->rto_min_ns <= c->rto_max_ns && c->rto_initial_ns <= c->rto_max_ns;
 }
 
 /* Hands out pieces of one block; with base NULL only counts. */
@@ -96,6 +100,8 @@ static size_t stack_layout(const struct ipstack_config *cfg, uint8_t *base, stru
 	m->tcp.tcbs = layout_take(&l, cfg->max_conns, sizeof(*m->tcp.tcbs));
 	m->tcp.tws = layout_take(&l, cfg->max_time_wait, sizeof(*m->tcp.tws));
 	m->tcp.slots = layout_take(&l, cfg->send_slots, sizeof(*m->tcp.slots));
+	m->tcp.ntxsegs = cfg->tx_segments + cfg->max_conns;
+	m->tcp.txsegs = layout_take(&l, m->tcp.ntxsegs, sizeof(*m->tcp.txsegs));
 	m->tcp.chunks = layout_take(&l, cfg->rx_chunks, sizeof(*m->tcp.chunks));
 	m->tcp.directs = layout_take(&l, cfg->rx_burst, sizeof(*m->tcp.directs));
 	m->tcp.chunk_bytes = layout_take(&l, cfg->rx_chunks, TCP_CHUNK_BYTES);

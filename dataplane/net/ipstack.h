@@ -67,7 +67,8 @@ struct ipstack_config {
 	uint32_t rx_chunks_per_conn;  /* of which one connection may hold */
 	uint32_t send_slots;	      /* struct net_iov entries queued, all connections */
 	uint32_t send_slots_per_conn; /* of which one connection may hold */
-	uint32_t tx_bytes_per_pass;   /* of one connection before the next one's turn */
+	uint32_t tx_segments; /* in flight that loss recovery knows one by one, all connections */
+	uint32_t tx_bytes_per_pass; /* of one connection before the next one's turn */
 
 	/* times */
 	uint64_t rto_initial_ns, rto_min_ns, rto_max_ns; /* RFC 6298 */
@@ -79,6 +80,11 @@ struct ipstack_config {
 	uint32_t keepalive_probes;	/* unanswered: closed (TIMEOUT) */
 	uint64_t fin_wait2_ns;		/* silence of a peer that has acknowledged our FIN */
 	uint64_t time_wait_ns;
+
+	/* what is offered to peers, and taken from them */
+	bool sack;	  /* RFC 2018 */
+	bool timestamps;  /* RFC 7323: PAWS */
+	bool syn_cookies; /* when syn_backlog is used up; otherwise SYNs are dropped then */
 
 	/* rates */
 	uint32_t challenge_acks_per_s; /* RFC 5961 section 7, whole stack */
@@ -314,6 +320,7 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_drop_flags_total,                                                                    \
 		"TCP segments without ACK where it is needed, or flags that cannot be")            \
 	X(tcp_drop_seq_total, "TCP segments outside the window")                                   \
+	X(tcp_drop_paws_total, "TCP segments with a timestamp that is old or missing (RFC 7323)")  \
 	X(tcp_drop_ack_total, "TCP segments that acknowledge what cannot be (RFC 5961 section 5)") \
 	X(tcp_drop_no_conn_total, "TCP segments of no connection")                                 \
 	X(tcp_drop_no_buffer_total, "TCP payloads not kept because buffers were short")            \
@@ -323,6 +330,8 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_syn_in_total, "connection attempts received")                                        \
 	X(tcp_syn_drop_backlog_total, "connection attempts dropped: too many half-open")           \
 	X(tcp_syn_drop_conns_total, "connection attempts dropped: too many connections")           \
+	X(tcp_cookies_out_total, "connection attempts answered with a SYN cookie")                 \
+	X(tcp_cookies_in_total, "connections that a SYN cookie has opened")                        \
 	X(tcp_accepted_total, "connections accepted")                                              \
 	X(tcp_connected_total, "connections opened by us")                                         \
 	X(tcp_closed_total, "connections gone")                                                    \
@@ -340,6 +349,9 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_pruned_total, "out-of-order buffers given up for data in order")                     \
 	X(tcp_dupacks_in_total, "duplicate ACKs received")                                         \
 	X(tcp_fast_retransmits_total, "losses found by duplicate ACKs")                            \
+	X(tcp_tail_probes_total, "tail loss probes sent (RFC 8985)")                               \
+	X(tcp_dsacks_in_total, "duplicates reported by the peer (RFC 2883)")                       \
+	X(tcp_reneged_total, "timeouts at which the peer had given up what it had reported")       \
 	X(tcp_rto_total, "retransmission timeouts")                                                \
 	X(tcp_retransmits_total, "segments sent again")                                            \
 	X(tcp_window_probes_total, "zero-window probes sent")                                      \

@@ -39,13 +39,13 @@ void ipstack_ctl_drain(struct ipstack *s)
 		if (!f)
 			continue;
 		uint8_t *p = f->hdr + L4_AT;
-		ip_build(f->hdr + L3_AT, s->cfg.ip, ctl.dst_ip, IP_PROTO_TCP, TCP_HDR_LEN,
+		uint32_t len = tcp_ctl_build(p, &ctl);
+		ip_build(f->hdr + L3_AT, s->cfg.ip, ctl.dst_ip, IP_PROTO_TCP, len,
 			s->cfg.tx_ip_csum_offload);
-		tcp_hdr_build(p, &ctl, TCP_HDR_LEN);
-		tcp_hdr_checksum(p, TCP_HDR_LEN, s->cfg.ip, ctl.dst_ip, NULL, 0, TCP_HDR_LEN,
-			s->cfg.tx_l4_csum_offload);
-		f->hdr_len = L4_AT + TCP_HDR_LEN;
-		f->l4_len = TCP_HDR_LEN;
+		tcp_hdr_checksum(
+			p, len, s->cfg.ip, ctl.dst_ip, NULL, 0, len, s->cfg.tx_l4_csum_offload);
+		f->hdr_len = (uint16_t)(L4_AT + len);
+		f->l4_len = (uint8_t)len;
 		list_push_back(&s->ctl_ready, &f->node);
 	}
 }

@@ -21,6 +21,8 @@
  *TIME_WAIT tcp_rxq.c    received bytes not yet given to the application tcp_out.c    the next
  *segment of a connection tcp_sndq.c   bytes lent by the application and not yet acknowledged
  *	tcp_cc.c     congestion control (NewReno, RFC 5681 and 6582)
+ *	tcp_cookie.c handshakes without memory
+ *	tcp_rack.c   loss recovery with SACK (RFC 8985)
  *	tcp_timer.c  RTO, persist, delayed ACK, keepalive, lifetimes
  *	tcp_app.c    the application's calls, events
  */
@@ -49,7 +51,8 @@ static inline uint32_t seq_max(uint32_t a, uint32_t b)
 #define TCP_ACK 0x10
 
 #define TCP_HDR_LEN 20
-#define TCP_SYN_HDR_LEN 28 /* with MSS and window scale */
+#define TCP_TS_LEN 12 /* of the timestamps option, padded */
+#define TCP_SACKS_MAX 4
 #define TCP_MSS_DEFAULT 536
 #define TCP_MSS_MIN 48
 #define TCP_WSCALE_MAX 14
@@ -57,6 +60,13 @@ static inline uint32_t seq_max(uint32_t a, uint32_t b)
 struct tcp_opts {
 	uint16_t mss;  /* 0: not given */
 	int8_t wscale; /* -1: not given; at most 14 */
+	bool sack_ok;  /* SACK permitted */
+	bool ts;       /* the two below were given */
+	uint8_t nsack; /* blocks of sack */
+	uint32_t ts_val, ts_ecr;
+	struct tcp_range {
+		uint32_t from, to; /* to: behind the last octet */
+	} sack[TCP_SACKS_MAX];
 };
 
 /* A received segment; data is borrowed from its frame. */
@@ -66,7 +76,7 @@ struct tcp_seg {
 	uint32_t seq, ack;
 	uint16_t wnd; /* as in the header, not scaled */
 	uint8_t flags;
-	struct tcp_opts opts; /* of SYN segments only */
+	struct tcp_opts opts;
 	const uint8_t *data;
 	uint32_t len;
 	void *rxref;
@@ -78,6 +88,12 @@ static inline uint32_t tcp_seg_len(const struct tcp_seg *seg)
 	return seg->len + !!(seg->flags & TCP_SYN) + !!(seg->flags & TCP_FIN);
 }
 
+/* True when a timestamp is older than another (RFC 7323 section 5.2). */
+static inline bool tcp_ts_older(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+
 /* A segment to be sent that no connection keeps: RST, or an ACK for TIME_WAIT. */
 struct tcp_ctl {
 	uint32_t dst_ip;
@@ -85,6 +101,10 @@ struct tcp_ctl {
 	uint32_t seq, ack;
 	uint16_t wnd;
 	uint8_t flags;
+	bool ts, sack_ok, scaled; /* options that it has */
+	uint8_t wscale;		  /* if scaled */
+	uint16_t mss;		  /* 0: not given */
+	uint32_t ts_val, ts_ecr;
 };
 
 /* ---- connections ---- */
@@ -104,7 +124,8 @@ enum tcp_state {
 };
 
 enum tcp_timer_id {
-	TCPT_RTX, /* retransmission, or persist / SWS override when nothing is in flight */
+	TCPT_RTX,  /* retransmission, or persist / SWS override when nothing is in flight */
+	TCPT_RACK, /* reordering has lasted too long, or tail loss probe */
 	TCPT_DELACK,
 	TCPT_KEEP,
 	TCPT_LIFE, /* handshake; FIN_WAIT_2 */
@@ -152,6 +173,9 @@ struct tcb {
 	bool in_recovery : 1;
 	bool cwnd_limited : 1;
 	bool syn_rexmit : 1;
+	bool ts_ok : 1;	  /* RFC 7323 timestamps in every segment */
+	bool sack_ok : 1; /* RFC 2018 */
+	bool dsack : 1;	  /* the range of RFC 2883 is to be reported */
 	uint32_t fin_seq;
 	uint32_t unacked_bytes; /* received since our last ACK */
 
@@ -168,6 +192,30 @@ struct tcb {
 	uint32_t rq_ready; /* last chunk of those that are in order; TCP_NIL: none */
 	uint32_t rq_chunks;
 	uint32_t dir_head, dir_tail; /* bytes still in their frames; always before rq_head */
+	uint32_t sack_recent[TCP_SACKS_MAX]; /* where out-of-order bytes came last, latest first */
+	uint8_t nsack_recent;
+	struct tcp_range dsack_range;
+
+	/* timestamps */
+	uint32_t ts_recent, ts_offset;
+	uint32_t last_ack_sent;
+	uint64_t ts_recent_ns; /* when ts_recent was taken */
+
+	/* segments in flight of a connection with SACK (tcp_rack.c) */
+	uint32_t txs_head, txs_tail;
+	uint32_t sacked, lost; /* bytes */
+	uint32_t nsacked;      /* records */
+	uint32_t delivered;    /* by the ACK at hand */
+	uint64_t rack_xmit_ns; /* of the segment delivered that was sent last */
+	uint64_t rack_rtt_ns;
+	uint64_t rack_reo_ns; /* when what is missing counts as lost; 0: nothing is */
+	uint32_t rack_end, rack_fack;
+	uint32_t reo_round, tlp_end;
+	uint32_t prr_delivered, prr_out, prr_flight;
+	uint8_t reo_mult, reo_persist;
+	bool rack_reordered : 1;
+	bool in_loss : 1; /* after an RTO, until `recover` */
+	bool tlp_send : 1, tlp_out : 1, tlp_retx : 1;
 
 	/* congestion control */
 	uint32_t cwnd, ssthresh, recover, cc_acked;
@@ -196,14 +244,16 @@ struct tcb {
 	uint64_t bytes_in, bytes_out, retransmits;
 };
 
-_Static_assert(sizeof(struct tcb) <= 448, "an idle connection is cheap: seven cache lines");
+_Static_assert(sizeof(struct tcb) <= 640, "an idle connection is cheap: ten cache lines");
 
 struct tcp_tw {
 	struct list node; /* tcp.tw_free, or tcp.tw_list with the first to end first */
 	uint64_t key;
 	uint64_t deadline_ns;
 	uint32_t snd_nxt, rcv_nxt;
+	uint32_t ts_recent, ts_offset;
 	uint16_t wnd;
+	bool ts_ok;
 };
 
 _Static_assert(sizeof(struct tcp_tw) <= 64, "TIME_WAIT is one cache line");
@@ -215,6 +265,15 @@ struct tcp_slot {
 	uint32_t next;
 	bool last; /* of an ipstack_send: carries the cookie */
 	bool ok;   /* in the done list: acknowledged */
+};
+
+/* A segment in flight, FIN included. */
+struct tcp_txseg {
+	uint32_t seq, end;
+	uint32_t slot, off; /* where its bytes begin */
+	uint64_t xmit_ns;   /* last time */
+	uint32_t next;
+	uint8_t flags;
 };
 
 #define TCP_CHUNK_BYTES 2048
@@ -249,6 +308,8 @@ struct tcp {
 	uint32_t ntws;
 	struct tcp_slot *slots;
 	uint32_t slot_free, nslots;
+	struct tcp_txseg *txsegs;
+	uint32_t txs_free, ntxs_free;
 	struct tcp_chunk *chunks;
 	uint8_t *chunk_bytes;
 	uint32_t chunk_free, nchunks;
@@ -262,6 +323,7 @@ struct tcp {
 	uint32_t nlisteners;
 	struct rate challenge_rate, reset_rate;
 	uint32_t challenge_budget;
+	uint64_t cookie_ns; /* when the last SYN cookie was sent; 0: never */
 	uint32_t port_next;
 	struct tcp_ctl ctl[TCP_CTL_MAX];
 	uint32_t ctl_head, ctl_count;
@@ -280,8 +342,10 @@ bool tcp_seg_parse(const uint8_t *p, uint32_t len, uint32_t src_ip, uint32_t dst
 	bool checksum_ok, struct tcp_seg *seg, struct ipstack_metrics *m);
 /* Options in n bytes; returns false when something was malformed (what came before it counts). */
 bool tcp_opts_parse(const uint8_t *p, uint32_t n, struct tcp_opts *o);
-/* Writes MSS and, unless wscale < 0, window scale; returns the length, a multiple of 4. */
-uint32_t tcp_opts_build(uint8_t *p, uint16_t mss, int wscale);
+/* Writes what o has; returns the length, a multiple of 4, at most 40. */
+uint32_t tcp_opts_build(uint8_t *p, const struct tcp_opts *o);
+/* Header and options of a segment that no connection keeps; returns their length. */
+uint32_t tcp_ctl_build(uint8_t *p, const struct tcp_ctl *c);
 /* Writes the 20 fixed bytes with checksum 0; hdr_len includes options. */
 void tcp_hdr_build(uint8_t *p, const struct tcp_ctl *c, uint32_t hdr_len);
 /*
@@ -308,6 +372,13 @@ ipstack_conn_t tcp_handle(const struct tcp *t, const struct tcb *c);
 struct tcb *tcp_by_handle(const struct tcp *t, ipstack_conn_t h);
 /* RFC 6528: a keyed hash of the addresses, and a clock of 4 us. */
 uint32_t tcp_isn(const struct tcp *t, uint64_t now_ns, uint64_t key);
+/* Where the timestamps for a peer begin. */
+uint32_t tcp_ts_offset(const struct tcp *t, uint64_t key);
+/* Our timestamp of now: milliseconds from a number that a stranger does not know. */
+static inline uint32_t tcp_ts_now(uint32_t offset, uint64_t now_ns)
+{
+	return offset + (uint32_t)(now_ns / 1000000);
+}
 /* Ends a connection: timers, queues, flow entry go; CLOSED is reported if the application knows it.
  */
 void tcp_kill(struct tcp *t, struct tcb *c, enum ipstack_reason reason);
@@ -317,6 +388,8 @@ void tcp_tcb_free(struct tcp *t, struct tcb *c);
  */
 void tcp_enter_time_wait(struct tcp *t, struct tcb *c, uint64_t now_ns);
 void tcp_tw_remove(struct tcp *t, struct tcp_tw *w);
+/* Tells the peer where a connection in TIME_WAIT ended. */
+void tcp_tw_ack(struct tcp *t, const struct tcp_tw *w, uint64_t now_ns);
 void tcp_tw_expire(struct tcp *t, uint64_t now_ns);
 void tcp_tw_restart(struct tcp *t, struct tcp_tw *w, uint64_t now_ns);
 /* Invariants of one connection (CHECK). */
@@ -351,13 +424,25 @@ void tcp_input_time_wait(
 	struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, struct tcp_tw *w);
 bool tcp_is_listening(const struct tcp *t, uint16_t port);
 /* What a SYN (or SYN-ACK) tells about the peer. */
-void tcp_take_syn(struct tcp *t, struct tcb *c, const struct tcp_seg *seg);
+void tcp_take_syn(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg);
 /* An ACK that shows the peer where we are, within RFC 5961's limits. */
 void tcp_challenge(struct tcp *t, struct tcb *c, uint64_t now_ns);
 /* RFC 9293 section 3.10.7.1: the RST that answers seg, within the rate limit. */
 void tcp_reset_for(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg);
 void tcp_ctl_push(struct tcp *t, const struct tcp_ctl *ctl);
 bool tcp_ctl_pop(struct tcp *t, struct tcp_ctl *ctl);
+
+/* ---- tcp_cookie.c ---- */
+
+/* Answers a SYN without keeping anything. */
+void tcp_cookie_send(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg);
+/* True when a cookie has been sent that may still be good. */
+bool tcp_cookies_out(const struct tcp *t, uint64_t now_ns);
+/* True when seg acknowledges a cookie that answered the SYN irs; syn: what that offered. */
+bool tcp_cookie_check(const struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs,
+	struct tcp_opts *syn);
+/* Opens the connection that seg's cookie stands for, and takes seg in. False: it has none. */
+bool tcp_cookie_open(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs);
 
 /* ---- tcp_rxq.c ---- */
 
@@ -378,6 +463,8 @@ static inline bool tcp_rxq_readable(const struct tcb *c)
 void tcp_rxq_pop(struct tcp *t, struct tcb *c, struct ipstack_event *ev);
 /* Copies bytes that are still in frames, so that the frames may go. */
 void tcp_rxq_detach(struct tcp *t, struct tcb *c);
+/* The blocks of a SACK option (RFC 2018, 2883), at most max; returns how many. */
+uint32_t tcp_rxq_sacks(const struct tcp *t, struct tcb *c, struct tcp_range *sack, uint32_t max);
 /* Takes back all bytes popped. */
 void tcp_rxq_release(struct tcp *t);
 void tcp_rxq_drop(struct tcp *t, struct tcb *c);
@@ -395,6 +482,8 @@ void tcp_sndq_ack(struct tcp *t, struct tcb *c, uint32_t n);
 uint32_t tcp_sndq_gather(const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t len,
 	struct net_iov *iov, uint8_t *count, uint8_t max);
 /* The connection is dead: all cookies go to the done list. */
+/* Moves a place in the queue on by n bytes, at most to the end. */
+void tcp_sndq_skip(const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t n);
 void tcp_sndq_fail(struct tcp *t, struct tcb *c);
 void tcp_sndq_pop_done(struct tcp *t, struct tcb *c, struct ipstack_event *ev);
 void tcp_sndq_check(const struct tcp *t, const struct tcb *c);
@@ -419,6 +508,11 @@ void tcp_output_blocked(struct tcp *t, struct tcb *c, uint64_t now_ns);
 static inline uint32_t tcp_flight(const struct tcb *c)
 {
 	return c->snd_nxt - c->snd_una;
+}
+/* Octets that are in the network (RFC 6675: pipe). */
+static inline uint32_t tcp_pipe(const struct tcb *c)
+{
+	return tcp_flight(c) - c->sacked - c->lost;
 }
 /* Sequence number behind the last byte queued, where a FIN goes. */
 static inline uint32_t tcp_data_end(const struct tcb *c)
@@ -446,6 +540,43 @@ void tcp_cc_rto(struct tcb *c);
 void tcp_cc_idle(struct tcb *c, uint64_t now_ns);
 /* The window that congestion control allows now, limited transmit included. */
 uint32_t tcp_cc_window(const struct tcb *c);
+
+/* A loss has been found: ssthresh, and proportional rate reduction (RFC 6937) from here on. */
+void tcp_cc_recovery(struct tcb *c, uint32_t pipe);
+/* What an ACK in recovery lets out; delivered: bytes that it newly acknowledges or SACKs. */
+void tcp_cc_prr(struct tcb *c, uint32_t delivered, uint32_t pipe);
+void tcp_cc_recovered(struct tcb *c);
+/* A loss that a tail loss probe has repaired. */
+void tcp_cc_loss_repaired(struct tcb *c);
+
+/* ---- tcp_rack.c: all for connections with sack_ok ---- */
+
+void tcp_rack_init(struct tcb *c);
+void tcp_rack_drop(struct tcp *t, struct tcb *c);
+/* [seq, end) has been sent for the first time; its bytes are at (slot, off). */
+void tcp_rack_sent(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t seq, uint32_t end,
+	uint32_t slot, uint32_t off);
+/*
+ * An ACK in three steps: its SACK blocks; what lies before snd_una (the send queue has moved);
+ * what follows from both.
+ */
+void tcp_rack_sacks(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg);
+void tcp_rack_acked(struct tcp *t, struct tcb *c, uint64_t now_ns);
+void tcp_rack_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t acked, uint32_t flight);
+/* Everything that is not SACKed is lost. */
+void tcp_rack_rto(struct tcp *t, struct tcb *c);
+void tcp_rack_arm(struct tcp *t, struct tcb *c, uint64_t now_ns);
+void tcp_rack_timer(struct tcp *t, struct tcb *c, uint64_t now_ns);
+/* The tail loss probe has left; again: it was sent before. */
+void tcp_rack_probed(struct tcp *t, struct tcb *c, uint64_t now_ns, bool again);
+/* The first record that is lost and may be sent, one segment long; NULL: none. */
+struct tcp_txseg *tcp_rack_next_lost(struct tcp *t, struct tcb *c);
+/* The last record in flight, for the probe; NULL: it needs none. */
+struct tcp_txseg *tcp_rack_tail(struct tcp *t, struct tcb *c);
+/* The first octets of r have been sent again. */
+void tcp_rack_resent(
+	struct tcp *t, struct tcb *c, struct tcp_txseg *r, uint32_t octets, uint64_t now_ns);
+void tcp_rack_check(const struct tcp *t, const struct tcb *c);
 
 /* ---- tcp_timer.c ---- */
 
@@ -481,6 +612,8 @@ struct tcp_memory {
 	struct tcb *tcbs;
 	struct tcp_tw *tws;
 	struct tcp_slot *slots;
+	struct tcp_txseg *txsegs;
+	uint32_t ntxsegs;
 	struct tcp_chunk *chunks;
 	uint8_t *chunk_bytes;
 	struct tcp_direct *directs;

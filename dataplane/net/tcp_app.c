@@ -22,6 +22,8 @@ static void tcp_init_pools(struct tcp *t)
 	}
 	for (uint32_t i = 0; i < cfg->send_slots; i++)
 		t->slots[i].next = i + 1 < cfg->send_slots ? i + 1 : TCP_NIL;
+	for (uint32_t i = 0; i < t->ntxs_free; i++)
+		t->txsegs[i].next = i + 1 < t->ntxs_free ? i + 1 : TCP_NIL;
 	for (uint32_t i = 0; i < cfg->rx_chunks; i++)
 		t->chunks[i].next = i + 1 < cfg->rx_chunks ? i + 1 : TCP_NIL;
 	for (uint32_t i = 0; i < cfg->rx_burst; i++)
@@ -41,6 +43,8 @@ void tcp_init(struct tcp *t, const struct ipstack_config *cfg, struct ipstack_me
 		.tcbs = mem->tcbs,
 		.tws = mem->tws,
 		.slots = mem->slots,
+		.txsegs = mem->txsegs,
+		.ntxs_free = mem->ntxsegs,
 		.chunks = mem->chunks,
 		.chunk_bytes = mem->chunk_bytes,
 		.directs = mem->directs,

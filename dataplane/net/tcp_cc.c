@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Congestion control: NewReno in bytes (RFC 5681, RFC 6582), initial window of ten segments (RFC
- *6928), limited transmit (RFC 3042), appropriate byte counting with L = 2 (RFC 3465), no growth of
- *a window that is not used (RFC 7661).
+ * Congestion control in bytes (RFC 5681): initial window of ten segments (RFC 6928), limited
+ * transmit (RFC 3042), appropriate byte counting with L = 2 (RFC 3465), no growth of a window that
+ * is not used (RFC 7661).
  *
- *	OPEN --third duplicate ACK--> RECOVERY --ACK of `recover`--> OPEN
+ * Recovery without SACK is NewReno's (RFC 6582). With SACK tcp_rack.c finds the losses, and the
+ * window in recovery is that of proportional rate reduction (RFC 6937).
+ *
+ *	OPEN --third duplicate ACK, or RACK--> RECOVERY --ACK of `recover`--> OPEN
  *	  any --RTO--> OPEN with one segment, slow start; `recover` keeps old duplicates from
  *starting a recovery again
  */
@@ -99,6 +102,47 @@ void tcp_cc_dupack(struct tcp *t, struct tcb *c)
 	c->cwnd = c->ssthresh + CC_DUPACKS * c->mss;
 	c->rexmit_one = true;
 	metric_add(&t->m->tcp_fast_retransmits_total, 1);
+}
+
+void tcp_cc_recovery(struct tcb *c, uint32_t pipe)
+{
+	c->prr_flight = max_of(c->snd_max - c->snd_una, 1u);
+	c->ssthresh = cc_half_flight(c);
+	c->recover = c->snd_max;
+	c->in_recovery = true;
+	c->prr_delivered = c->prr_out = 0;
+	c->cwnd = max_of(pipe + c->mss, (uint32_t)c->mss); /* the first repetition leaves at once */
+}
+
+void tcp_cc_prr(struct tcb *c, uint32_t delivered, uint32_t pipe)
+{
+	uint64_t room;
+	c->prr_delivered += delivered;
+	if (pipe > c->ssthresh) { /* in proportion to what arrives */
+		uint64_t share = ((uint64_t)c->prr_delivered * c->ssthresh + c->prr_flight - 1) /
+				 c->prr_flight;
+		room = share > c->prr_out ? share - c->prr_out : 0;
+	} else { /* slow start back to ssthresh (PRR-SSRB) */
+		uint32_t debt = c->prr_delivered - min_of(c->prr_out, c->prr_delivered);
+		room = min_of(c->ssthresh - pipe, max_of(debt, delivered) + c->mss);
+	}
+	if (c->prr_out == 0)
+		room = max_of(room, (uint64_t)c->mss);
+	c->cwnd = (uint32_t)min_of(max_of(pipe + room, (uint64_t)c->mss), (uint64_t)CC_WINDOW_MAX);
+}
+
+void tcp_cc_recovered(struct tcb *c)
+{
+	c->cwnd = c->ssthresh;
+	c->in_recovery = false;
+	c->cc_acked = 0;
+}
+
+void tcp_cc_loss_repaired(struct tcb *c)
+{
+	c->ssthresh = cc_half_flight(c);
+	c->cwnd = c->ssthresh;
+	c->cc_acked = 0;
 }
 
 void tcp_cc_rto(struct tcb *c)

@@ -10,6 +10,7 @@
 
 #define CHALLENGE_GAP_NS (500 * NS_PER_MS) /* per connection */
 #define OOW_ACK_GAP_NS (500 * NS_PER_MS)
+#define PAWS_IDLE_NS (24 * 86400 * NS_PER_S)
 
 /* RFC 5961 section 7: so many per second, a number that a stranger cannot know. */
 static bool challenge_take(struct tcp *t, uint64_t now_ns)
@@ -81,6 +82,11 @@ static bool in_trim(struct tcp *t, struct tcb *c, const struct tcp_seg *seg, str
 		.seq = seg->seq, .data = seg->data, .len = seg->len, .fin = seg->flags & TCP_FIN};
 	if (seq_lt(seg->seq, c->rcv_nxt)) {
 		uint32_t old = c->rcv_nxt - seg->seq;
+		if (seg->len > 0) { /* RFC 2883: what was sent twice */
+			c->dsack = c->sack_ok;
+			c->dsack_range.from = seg->seq;
+			c->dsack_range.to = seq_lt(c->rcv_nxt, end) ? c->rcv_nxt : end;
+		}
 		if (old > max_of(t->cfg->rx_window_bytes, 65535u))
 			return false;
 		if (seq_le(end + x->fin, c->rcv_nxt)) { /* nothing new */
@@ -159,11 +165,14 @@ static void in_new_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t a
 		c->snd_nxt = ack;
 	c->rto_shift = 0;
 	c->progress_ns = now_ns;
-	tcp_cc_ack(t, c, acked, flight);
+	if (c->sack_ok)
+		tcp_rack_acked(t, c, now_ns);
+	else
+		tcp_cc_ack(t, c, acked, flight);
 	if (c->snd_una == c->snd_nxt) {
 		if (!c->persist)
 			tcp_timer_clear(c, TCPT_RTX);
-	} else if (!in_rec || !c->in_recovery) {
+	} else if (c->sack_ok || !in_rec || !c->in_recovery) {
 		tcp_rtx_start(t, c, now_ns);
 	}
 	if (c->queued > 0 || (c->fin_queued && !tcp_fin_acked(c)))
@@ -186,9 +195,14 @@ static bool in_ack(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct t
 	bool dup = ack == c->snd_una && tcp_seg_len(seg) == 0 && wnd == c->snd_wnd &&
 		   c->snd_una != c->snd_max;
 	in_window(t, c, seg);
+	uint32_t una = c->snd_una, flight = c->snd_max - una;
+	if (c->sack_ok)
+		tcp_rack_sacks(t, c, now_ns, seg);
 	if (ack != c->snd_una)
 		in_new_ack(t, c, now_ns, ack);
-	else if (dup && c->snd_nxt != c->snd_una)
+	if (c->sack_ok)
+		tcp_rack_ack(t, c, now_ns, ack - una, flight);
+	else if (ack == una && dup && c->snd_nxt != c->snd_una)
 		tcp_cc_dupack(t, c);
 	return true;
 }
@@ -328,6 +342,16 @@ void tcp_establish(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct t
 static bool in_syn_rcvd_ack(
 	struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg)
 {
+	struct tcp_opts o;
+	if (seg->ack != c->iss + 1 && !c->active_open &&
+		tcp_cookie_check(t, now_ns, seg, c->irs, &o)) {
+		/* an earlier copy of the SYN was answered with a cookie, and that answer was taken
+		 */
+		uint32_t irs = c->irs;
+		tcp_kill(t, c, IPSTACK_CLOSED_ABORTED);
+		tcp_cookie_open(t, now_ns, seg, irs);
+		return false;
+	}
 	if (seg->ack != c->iss + 1) {
 		metric_add(&t->m->tcp_drop_ack_total, 1);
 		tcp_reset_for(t, now_ns, seg);
@@ -339,6 +363,32 @@ static bool in_syn_rcvd_ack(
 		return false;
 	}
 	tcp_establish(t, c, now_ns, seg);
+	return true;
+}
+
+/*
+ * RFC 7323 section 5.3: no segment that is older than what was there already. False: dropped.
+ * TS.Recent of a connection that was idle for 24 days may have wrapped and says nothing.
+ */
+static bool in_timestamp(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg)
+{
+	if (!c->ts_ok)
+		return true;
+	if (!seg->opts.ts) { /* section 3.2: it cannot be one of this connection */
+		metric_add(&t->m->tcp_drop_paws_total, 1);
+		return false;
+	}
+	if (tcp_ts_older(seg->opts.ts_val, c->ts_recent) &&
+		now_ns - c->ts_recent_ns < PAWS_IDLE_NS) {
+		metric_add(&t->m->tcp_drop_paws_total, 1);
+		in_out_of_window(t, c, now_ns, seg);
+		return false;
+	}
+	/* section 4.3: of the segments that the last ACK asked for the first */
+	if (seq_le(seg->seq, c->last_ack_sent)) {
+		c->ts_recent = seg->opts.ts_val;
+		c->ts_recent_ns = now_ns;
+	}
 	return true;
 }
 
@@ -368,6 +418,8 @@ static void in_synchronized(
 		in_syn(t, c, now_ns, seg);
 		return;
 	}
+	if (!in_timestamp(t, c, now_ns, seg))
+		return;
 	if (!in_trim(t, c, seg, &x)) {
 		in_out_of_window(t, c, now_ns, seg);
 		return;

@@ -53,10 +53,17 @@ bool tcp_is_listening(const struct tcp *t, uint16_t port)
 	return false;
 }
 
-void tcp_take_syn(struct tcp *t, struct tcb *c, const struct tcp_seg *seg)
+void tcp_take_syn(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg)
 {
 	uint16_t mss = seg->opts.mss ? seg->opts.mss : TCP_MSS_DEFAULT;
 	c->mss = max_of(min_of(mss, t->mss), (uint16_t)TCP_MSS_MIN);
+	c->sack_ok = seg->opts.sack_ok && t->cfg->sack;
+	c->ts_ok = seg->opts.ts && t->cfg->timestamps;
+	if (c->ts_ok) { /* RFC 6691: the MSS does not count options, segments do */
+		c->mss -= TCP_TS_LEN;
+		c->ts_recent = seg->opts.ts_val;
+		c->ts_recent_ns = now_ns;
+	}
 	if (seg->opts.wscale < 0) {
 		c->snd_wscale = c->rcv_wscale = 0; /* both or none (RFC 7323 section 2.2) */
 	} else {
@@ -70,6 +77,31 @@ void tcp_take_syn(struct tcp *t, struct tcb *c, const struct tcp_seg *seg)
 	tcp_cc_init(c); /* it counts in segments of this size */
 }
 
+bool tcp_cookie_open(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs)
+{
+	struct tcp_seg syn = *seg;
+	if ((seg->flags & TCP_SYN) || !tcp_cookie_check(t, now_ns, seg, irs, &syn.opts))
+		return false;
+	uint64_t key = flow_key(seg->src_ip, seg->src_port, seg->dst_port);
+	struct tcb *c = tcp_tcb_new(t, now_ns, key);
+	if (!c) { /* it is sent again, or its data is */
+		metric_add(&t->m->tcp_syn_drop_conns_total, 1);
+		return true;
+	}
+	metric_add(&t->m->tcp_cookies_in_total, 1);
+	syn.seq = irs;
+	tcp_set_state(t, c, TCPS_SYN_RCVD);
+	tcp_take_syn(t, c, now_ns, &syn);
+	uint8_t rcv_wscale = c->rcv_wscale;
+	tcp_send_init(t, c, seg->ack - 1);
+	c->rcv_wscale = rcv_wscale;
+	c->rcv_adv = c->rcv_nxt + min_of(t->cfg->rx_window_bytes, 65535u);
+	c->last_ack_sent = c->rcv_nxt;
+	tcp_establish(t, c, now_ns, seg);
+	tcp_input(t, now_ns, seg);
+	return true;
+}
+
 void tcp_input_listen(
 	struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t isn_above, bool reuse)
 {
@@ -78,8 +110,12 @@ void tcp_input_listen(
 		return;
 	}
 	if (seg->flags & TCP_ACK) {
+		if (tcp_cookie_open(t, now_ns, seg, seg->seq - 1))
+			return;
 		metric_add(&t->m->tcp_drop_no_conn_total, 1);
-		tcp_reset_for(t, now_ns, seg);
+		/* data that has overtaken the ACK of a cookie must not end its connection */
+		if (!tcp_cookies_out(t, now_ns))
+			tcp_reset_for(t, now_ns, seg);
 		return;
 	}
 	if (!(seg->flags & TCP_SYN)) {
@@ -88,6 +124,10 @@ void tcp_input_listen(
 	}
 	metric_add(&t->m->tcp_syn_in_total, 1);
 	if (t->nsyn_rcvd >= t->cfg->syn_backlog) {
+		if (t->cfg->syn_cookies && !reuse) {
+			tcp_cookie_send(t, now_ns, seg);
+			return;
+		}
 		metric_add(&t->m->tcp_syn_drop_backlog_total, 1);
 		return;
 	}
@@ -101,7 +141,7 @@ void tcp_input_listen(
 	if (reuse && seq_le(isn, isn_above))
 		isn = isn_above + 65537; /* RFC 9293 section 3.4.1: beyond the old incarnation */
 	tcp_set_state(t, c, TCPS_SYN_RCVD);
-	tcp_take_syn(t, c, seg);
+	tcp_take_syn(t, c, now_ns, seg);
 	uint8_t rcv_wscale = c->rcv_wscale;
 	tcp_send_init(t, c, isn);
 	c->rcv_wscale = rcv_wscale;
@@ -138,7 +178,7 @@ void tcp_input_syn_sent(struct tcp *t, struct tcb *c, uint64_t now_ns, const str
 		metric_add(&t->m->tcp_drop_flags_total, 1);
 		return;
 	}
-	tcp_take_syn(t, c, seg);
+	tcp_take_syn(t, c, now_ns, seg);
 	c->last_rx_ns = now_ns;
 	if (ack) {
 		tcp_establish(t, c, now_ns, seg);
@@ -152,6 +192,14 @@ void tcp_input_syn_sent(struct tcp *t, struct tcb *c, uint64_t now_ns, const str
 	tcp_dcheck(t, c);
 }
 
+/* A SYN of a later connection: by its timestamp (RFC 6191), else by its number. */
+static bool tw_is_newer(const struct tcp_tw *w, const struct tcp_seg *seg)
+{
+	if (w->ts_ok && seg->opts.ts && seg->opts.ts_val != w->ts_recent)
+		return tcp_ts_older(w->ts_recent, seg->opts.ts_val);
+	return seq_lt(w->rcv_nxt, seg->seq);
+}
+
 void tcp_input_time_wait(
 	struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, struct tcp_tw *w)
 {
@@ -160,7 +208,7 @@ void tcp_input_time_wait(
 		return;
 	}
 	bool syn = seg->flags & TCP_SYN;
-	if (syn && !(seg->flags & TCP_ACK) && seq_lt(w->rcv_nxt, seg->seq) &&
+	if (syn && !(seg->flags & TCP_ACK) && tw_is_newer(w, seg) &&
 		tcp_is_listening(t, seg->dst_port)) { /* RFC 9293 section 3.6.1 */
 		uint32_t above = w->snd_nxt;
 		metric_add(&t->m->tcp_time_wait_reused_total, 1);
@@ -169,8 +217,8 @@ void tcp_input_time_wait(
 		return;
 	}
 	metric_add(&t->m->tcp_drop_seq_total, 1);
-	/* an ACK is not answered: two ends in TIME_WAIT would never stop */
-	if (tcp_seg_len(seg) == 0)
+	/* an ACK is not answered: two ends in TIME_WAIT would never stop; a window probe is */
+	if (tcp_seg_len(seg) == 0 && !seq_lt(seg->seq, w->rcv_nxt))
 		return;
 	if (!rate_take(&t->challenge_rate, now_ns, max_of(t->challenge_budget, 1u))) {
 		metric_add(&t->m->tcp_challenge_limited_total, 1);
@@ -178,11 +226,5 @@ void tcp_input_time_wait(
 	}
 	if (seg->flags & TCP_FIN)
 		tcp_tw_restart(t, w, now_ns);
-	tcp_ctl_push(t, &(struct tcp_ctl){.dst_ip = seg->src_ip,
-				.src_port = seg->dst_port,
-				.dst_port = seg->src_port,
-				.seq = w->snd_nxt,
-				.ack = w->rcv_nxt,
-				.wnd = w->wnd,
-				.flags = TCP_ACK});
+	tcp_tw_ack(t, w, now_ns);
 }

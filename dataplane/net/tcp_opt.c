@@ -9,11 +9,53 @@
 #define OPT_NOP 1
 #define OPT_MSS 2
 #define OPT_WSCALE 3
+#define OPT_SACK_OK 4
+#define OPT_SACK 5
+#define OPT_TS 8
+
+/* Takes one option in; false when its length does not fit its kind. */
+static bool opt_take(const uint8_t *p, uint32_t len, struct tcp_opts *o)
+{
+	switch (p[0]) {
+	case OPT_MSS:
+		if (len != 4)
+			return false;
+		o->mss = be16_get(p + 2);
+		return true;
+	case OPT_WSCALE:
+		if (len != 3)
+			return false;
+		o->wscale = (int8_t)min_of(p[2], TCP_WSCALE_MAX);
+		return true;
+	case OPT_SACK_OK:
+		o->sack_ok |= len == 2;
+		return len == 2;
+	case OPT_TS:
+		if (len != 10)
+			return false;
+		o->ts = true;
+		o->ts_val = be32_get(p + 2);
+		o->ts_ecr = be32_get(p + 6);
+		return true;
+	case OPT_SACK:
+		if (len % 8 != 2 || len == 2)
+			return false;
+		for (uint32_t i = 2; i < len && o->nsack < TCP_SACKS_MAX; i += 8)
+			o->sack[o->nsack++] =
+				(struct tcp_range){be32_get(p + i), be32_get(p + i + 4)};
+		return true;
+	default:
+		return true;
+	}
+}
 
 bool tcp_opts_parse(const uint8_t *p, uint32_t n, struct tcp_opts *o)
 {
 	bool good = true;
-	*o = (struct tcp_opts){.mss = 0, .wscale = -1};
+	o->mss = 0;
+	o->wscale = -1;
+	o->sack_ok = o->ts = false;
+	o->nsack = 0;
 	while (n > 0 && p[0] != OPT_END) {
 		if (p[0] == OPT_NOP) {
 			p++;
@@ -24,30 +66,63 @@ bool tcp_opts_parse(const uint8_t *p, uint32_t n, struct tcp_opts *o)
 		if (n < 2 || p[1] < 2 || p[1] > n)
 			return false;
 		uint32_t len = p[1];
-		if (p[0] == OPT_MSS && len == 4)
-			o->mss = be16_get(p + 2);
-		else if (p[0] == OPT_WSCALE && len == 3)
-			o->wscale = (int8_t)min_of(p[2], TCP_WSCALE_MAX);
-		else if (p[0] == OPT_MSS || p[0] == OPT_WSCALE)
-			good = false;
+		good &= opt_take(p, len, o);
 		p += len;
 		n -= len;
 	}
 	return good;
 }
 
-uint32_t tcp_opts_build(uint8_t *p, uint16_t mss, int wscale)
+/* kind and length, behind what aligns the option's end. */
+static uint8_t *opt_begin(uint8_t *p, uint32_t nops, uint8_t kind, uint8_t len)
 {
-	p[0] = OPT_MSS;
-	p[1] = 4;
-	be16_put(p + 2, mss);
-	if (wscale < 0)
-		return 4;
-	p[4] = OPT_NOP;
-	p[5] = OPT_WSCALE;
-	p[6] = 3;
-	p[7] = (uint8_t)wscale;
-	return 8;
+	while (nops--)
+		*p++ = OPT_NOP;
+	p[0] = kind;
+	p[1] = len;
+	return p + 2;
+}
+
+uint32_t tcp_opts_build(uint8_t *p, const struct tcp_opts *o)
+{
+	uint8_t *q = p;
+	if (o->mss) {
+		be16_put(opt_begin(q, 0, OPT_MSS, 4), o->mss);
+		q += 4;
+	}
+	if (o->sack_ok)
+		q = opt_begin(q, o->ts ? 0 : 2, OPT_SACK_OK, 2);
+	if (o->ts) {
+		q = opt_begin(q, o->sack_ok ? 0 : 2, OPT_TS, 10);
+		be32_put(q, o->ts_val);
+		be32_put(q + 4, o->ts_ecr);
+		q += 8;
+	}
+	if (o->wscale >= 0) {
+		q = opt_begin(q, 1, OPT_WSCALE, 3);
+		*q++ = (uint8_t)o->wscale;
+	}
+	if (o->nsack) {
+		q = opt_begin(q, 2, OPT_SACK, (uint8_t)(2 + 8 * o->nsack));
+		for (uint32_t i = 0; i < o->nsack; i++, q += 8) {
+			be32_put(q, o->sack[i].from);
+			be32_put(q + 4, o->sack[i].to);
+		}
+	}
+	return (uint32_t)(q - p);
+}
+
+uint32_t tcp_ctl_build(uint8_t *p, const struct tcp_ctl *c)
+{
+	struct tcp_opts o = {.mss = c->mss,
+		.wscale = c->scaled ? (int8_t)c->wscale : -1,
+		.sack_ok = c->sack_ok,
+		.ts = c->ts,
+		.ts_val = c->ts_val,
+		.ts_ecr = c->ts_ecr};
+	uint32_t len = TCP_HDR_LEN + tcp_opts_build(p + TCP_HDR_LEN, &o);
+	tcp_hdr_build(p, c, len);
+	return len;
 }
 
 static bool tcp_checksum_good(const uint8_t *p, uint32_t len, uint32_t src_ip, uint32_t dst_ip)
@@ -91,8 +166,7 @@ bool tcp_seg_parse(const uint8_t *p, uint32_t len, uint32_t src_ip, uint32_t dst
 		metric_add(&m->tcp_drop_flags_total, 1);
 		return false;
 	}
-	if ((seg->flags & TCP_SYN) &&
-		!tcp_opts_parse(p + TCP_HDR_LEN, hdr - TCP_HDR_LEN, &seg->opts))
+	if (hdr > TCP_HDR_LEN && !tcp_opts_parse(p + TCP_HDR_LEN, hdr - TCP_HDR_LEN, &seg->opts))
 		metric_add(&m->tcp_bad_option_total, 1);
 	return true;
 }

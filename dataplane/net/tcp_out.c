@@ -58,25 +58,44 @@ void tcp_window_update(struct tcp *t, struct tcb *c)
 	}
 }
 
-/* Header of a segment that carries the current acknowledgement and window. */
-static uint32_t out_header(
-	struct tcp *t, struct tcb *c, uint8_t *p, uint32_t seq, uint8_t flags, uint64_t now_ns)
+/* What a SYN offers; a SYN-ACK only what the SYN had, too. */
+static void out_syn_opts(const struct tcp *t, const struct tcb *c, struct tcp_opts *o)
+{
+	bool first = c->state == TCPS_SYN_SENT;
+	o->mss = t->mss;
+	if (first || c->rcv_wscale > 0 || c->snd_wscale > 0)
+		o->wscale = (int8_t)t->wscale;
+	o->sack_ok = first ? t->cfg->sack : c->sack_ok;
+	o->ts = first ? t->cfg->timestamps : c->ts_ok;
+}
+
+/*
+ * Header of a segment that carries the current acknowledgement and window; pure: and nothing else,
+ * so that there is room for SACK blocks.
+ */
+static uint32_t out_header(struct tcp *t, struct tcb *c, uint8_t *p, uint32_t seq, uint8_t flags,
+	bool pure, uint64_t now_ns)
 {
 	struct tcp_ctl h = {
 		.src_port = c->local_port, .dst_port = c->peer_port, .seq = seq, .flags = flags};
 	if (flags & TCP_ACK)
 		h.ack = c->rcv_nxt;
-	uint32_t len = TCP_HDR_LEN;
+	struct tcp_opts o = {.wscale = -1, .ts = c->ts_ok};
 	if (flags & TCP_SYN) { /* RFC 7323 section 2.2: the window of a SYN is never scaled */
 		h.wnd = (uint16_t)min_of(t->cfg->rx_window_bytes, 65535u);
-		bool scale = c->state == TCPS_SYN_SENT || c->rcv_wscale > 0 || c->snd_wscale > 0;
-		len += tcp_opts_build(p + len, t->mss, scale ? t->wscale : -1);
+		out_syn_opts(t, c, &o);
 		if (flags & TCP_ACK)
 			c->rcv_adv = seq_max(c->rcv_adv, c->rcv_nxt + h.wnd);
 	} else {
 		h.wnd = out_window(t, c);
+		if (pure && c->sack_ok)
+			o.nsack = (uint8_t)tcp_rxq_sacks(t, c, o.sack, TCP_SACKS_MAX - c->ts_ok);
 	}
+	o.ts_val = tcp_ts_now(c->ts_offset, now_ns);
+	o.ts_ecr = flags & TCP_ACK ? c->ts_recent : 0;
+	uint32_t len = TCP_HDR_LEN + tcp_opts_build(p + TCP_HDR_LEN, &o);
 	tcp_hdr_build(p, &h, len);
+	c->last_ack_sent = h.ack;
 	c->unacked_bytes = 0;
 	c->last_tx_ns = now_ns;
 	tcp_timer_clear(c, TCPT_DELACK);
@@ -101,7 +120,7 @@ static uint32_t out_empty(struct tcp *t, struct tcb *c, uint64_t now_ns, struct 
 	out->nslices = 0;
 	out->payload_len = 0;
 	out->tso_mss = 0;
-	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, now_ns));
+	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, true, now_ns));
 }
 
 /* snd_nxt moves over octets that have just been put into a segment. */
@@ -168,7 +187,35 @@ static uint32_t out_rexmit(
 	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len ? TCP_PSH : 0);
 	tcp_rtx_start(t, c, now_ns);
 	return out_finish(
-		t, c, out, at, out_header(t, c, out->hdr + at, c->snd_una, flags, now_ns));
+		t, c, out, at, out_header(t, c, out->hdr + at, c->snd_una, flags, false, now_ns));
+}
+
+/* With SACK: what is lost, or the tail as a probe. */
+static uint32_t out_again(
+	struct tcp *t, struct tcb *c, uint64_t now_ns, struct ip_out_frame *out, uint32_t at)
+{
+	bool probe = c->tlp_send;
+	struct tcp_txseg *r = probe ? tcp_rack_tail(t, c) : tcp_rack_next_lost(t, c);
+	if (!r)
+		return 0;
+	uint32_t end = tcp_data_end(c), slot = r->slot, off = r->off, seq = r->seq;
+	bool fin = seq_lt(end, r->end); /* the last octet of the record is one */
+	uint32_t len = min_of(r->end - seq - fin, (uint32_t)c->mss);
+	if (!probe && tcp_pipe(c) > 0 && tcp_pipe(c) + len > c->cwnd)
+		return 0;
+	len = out_payload(t, c, out, &slot, &off, len);
+	fin = fin && seq + len == end;
+	c->rtt_timing = false;
+	c->retransmits++;
+	metric_add(&t->m->tcp_retransmits_total, 1);
+	tcp_rack_resent(t, c, r, len + fin, now_ns);
+	if (probe)
+		tcp_rack_probed(t, c, now_ns, true);
+	else if (seq == c->snd_una || !tcp_timer_is_on(c, TCPT_RTX))
+		tcp_rtx_start(t, c, now_ns);
+	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len ? TCP_PSH : 0);
+	return out_finish(
+		t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, false, now_ns));
 }
 
 /* How many bytes from snd_nxt on may leave in one segment now; notes why not more. */
@@ -179,7 +226,9 @@ static uint32_t out_allowed(struct tcp *t, struct tcb *c, uint64_t now_ns)
 	if (avail == 0)
 		return 0;
 	uint32_t wnd_room = c->snd_wnd > flight ? c->snd_wnd - flight : 0;
-	uint32_t cc_room = cwnd > flight ? cwnd - flight : 0;
+	uint32_t pipe = tcp_pipe(c), cc_room = cwnd > pipe ? cwnd - pipe : 0;
+	if (c->tlp_send)
+		cc_room = max_of(cc_room, (uint32_t)c->mss);
 	uint32_t limit = t->cfg->tso_max_bytes > c->mss
 				 ? t->cfg->tso_max_bytes - t->cfg->tso_max_bytes % c->mss
 				 : c->mss;
@@ -203,8 +252,9 @@ static uint32_t out_data(
 	if (c->snd_nxt == c->snd_una && c->snd_una == c->snd_max)
 		tcp_cc_idle(c, now_ns);
 	uint32_t len = out_allowed(t, c, now_ns);
-	uint32_t seq = c->snd_nxt, end = tcp_data_end(c);
-	bool fin = c->fin_queued && seq + len == end && !tcp_fin_acked(c);
+	uint32_t seq = c->snd_nxt, end = tcp_data_end(c), slot = c->sq_nxt, off = c->nxt_off;
+	bool fin = c->fin_queued && seq + len == end && !tcp_fin_acked(c) &&
+		   !(c->sack_ok && c->fin_sent);
 	if (len == 0 && !fin)
 		return 0;
 	c->force = false;
@@ -219,11 +269,16 @@ static uint32_t out_data(
 		tcp_set_state(t, c, c->state == TCPS_ESTABLISHED ? TCPS_FIN_WAIT_1 : TCPS_LAST_ACK);
 	}
 	out_advance(t, c, now_ns, len + fin);
+	if (c->sack_ok)
+		tcp_rack_sent(t, c, now_ns, seq, seq + len + fin, slot, off);
+	if (c->tlp_send)
+		tcp_rack_probed(t, c, now_ns, false);
 	if (seq + len == end)
 		c->cwnd_limited = false;
 	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len && seq + len == end ? TCP_PSH : 0);
 	c->ack_now = false;
-	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, now_ns));
+	return out_finish(
+		t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, false, now_ns));
 }
 
 uint32_t tcp_output(
@@ -250,8 +305,14 @@ uint32_t tcp_output(
 	}
 	if (c->rexmit_one)
 		len = out_rexmit(t, c, now_ns, out, at);
+	if (c->lost > 0)
+		len = out_again(t, c, now_ns, out, at);
 	if (len == 0)
 		len = out_data(t, c, now_ns, out, at);
+	if (len == 0 && c->tlp_send) { /* no new data: the last segment again */
+		len = out_again(t, c, now_ns, out, at);
+		c->tlp_send = false;
+	}
 	if (len == 0 && c->ack_now) {
 		c->ack_now = false;
 		len = out_empty(t, c, now_ns, out, at, c->snd_max, TCP_ACK);

@@ -162,6 +162,54 @@ static uint32_t rxq_search_from(const struct tcp *t, const struct tcb *c, uint32
 	return c->rq_ready;
 }
 
+/* The latest places of out-of-order bytes, for the order of SACK blocks. */
+static void rxq_note_recent(struct tcb *c, uint32_t seq)
+{
+	uint32_t n = min_of(c->nsack_recent, TCP_SACKS_MAX - 1);
+	memmove(c->sack_recent + 1, c->sack_recent, n * sizeof(c->sack_recent[0]));
+	c->sack_recent[0] = seq;
+	c->nsack_recent = (uint8_t)(n + 1);
+}
+
+/* The range of out-of-order bytes that seq is in; false: none. */
+static bool rxq_range_of(
+	const struct tcp *t, const struct tcb *c, uint32_t seq, struct tcp_range *range)
+{
+	*range = (struct tcp_range){0};
+	for (uint32_t i = rxq_first_ooo(t, c); i != TCP_NIL; i = t->chunks[i].next) {
+		if (range->from == range->to || t->chunks[i].seq != range->to) {
+			if (seq_lt(seq, t->chunks[i].seq))
+				break;
+			range->from = t->chunks[i].seq;
+		}
+		range->to = chunk_end(t, i);
+	}
+	return seq_le(range->from, seq) && seq_lt(seq, range->to);
+}
+
+uint32_t tcp_rxq_sacks(const struct tcp *t, struct tcb *c, struct tcp_range *sack, uint32_t max)
+{
+	uint32_t n = 0, first = 0;
+	if (c->dsack) {
+		c->dsack = false;
+		sack[n++] = c->dsack_range;
+		first = n;
+	}
+	if (rxq_first_ooo(t, c) == TCP_NIL)
+		return n;
+	for (uint32_t i = 0; i < c->nsack_recent && n < max; i++) {
+		struct tcp_range r;
+		bool known = false;
+		if (!rxq_range_of(t, c, c->sack_recent[i], &r))
+			continue;
+		for (uint32_t k = first; k < n; k++)
+			known |= sack[k].from == r.from;
+		if (!known)
+			sack[n++] = r;
+	}
+	return n;
+}
+
 /* Out-of-order bytes: into all holes that they cover. */
 static void rxq_insert(
 	struct tcp *t, struct tcb *c, uint32_t seq, const uint8_t *data, uint32_t len)
@@ -176,6 +224,10 @@ static void rxq_insert(
 		bool ooo_prev = prev != c->rq_ready;
 		if (ooo_prev && seq_lt(seq, chunk_end(t, prev))) { /* there already */
 			uint32_t skip = min_of(chunk_end(t, prev) - seq, end - seq);
+			if (!c->dsack) {
+				c->dsack = c->sack_ok;
+				c->dsack_range = (struct tcp_range){seq, seq + skip};
+			}
 			seq += skip;
 			data += skip;
 			continue;
@@ -247,6 +299,7 @@ uint32_t tcp_rxq_add(struct tcp *t, struct tcb *c, const struct tcp_seg *seg, ui
 {
 	uint32_t start = c->rcv_nxt;
 	if (seq != start) {
+		rxq_note_recent(c, seq);
 		rxq_insert(t, c, seq, data, len);
 		return 0;
 	}

@@ -139,6 +139,16 @@ uint32_t tcp_sndq_gather(const struct tcp *t, uint32_t *slot, uint32_t *off, uin
 	return got;
 }
 
+void tcp_sndq_skip(const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t n)
+{
+	while (*slot != TCP_NIL && n >= t->slots[*slot].len - *off) {
+		n -= t->slots[*slot].len - *off;
+		*slot = t->slots[*slot].next;
+		*off = 0;
+	}
+	*off += *slot == TCP_NIL ? 0 : n;
+}
+
 void tcp_sndq_fail(struct tcp *t, struct tcb *c)
 {
 	while (c->sq_una != TCP_NIL)

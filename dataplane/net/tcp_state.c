@@ -69,6 +69,12 @@ uint32_t tcp_isn(const struct tcp *t, uint64_t now_ns, uint64_t key)
 	return (uint32_t)siphash(t->isn_key, 2, 4, b, sizeof(b)) + (uint32_t)(now_ns / 4000);
 }
 
+/* One per pair of addresses, so that a later connection of theirs goes on from the earlier. */
+uint32_t tcp_ts_offset(const struct tcp *t, uint64_t key)
+{
+	return (uint32_t)(siphash(t->isn_key, 2, 4, &key, sizeof(key)) >> 32);
+}
+
 ipstack_conn_t tcp_handle(const struct tcp *t, const struct tcb *c)
 {
 	return (uint64_t)c->gen << 32 | (uint32_t)(c - t->tcbs);
@@ -100,12 +106,14 @@ struct tcb *tcp_tcb_new(struct tcp *t, uint64_t now_ns, uint64_t key)
 		.last_rx_ns = now_ns,
 		.last_tx_ns = now_ns,
 		.quick_acks = 16,
+		.ts_offset = tcp_ts_offset(t, key),
 		.mss = TCP_MSS_DEFAULT,
 		.rcv_mss = TCP_MSS_DEFAULT};
 	list_init(&c->tx);
 	list_init(&c->evnode);
 	tcp_sndq_init(c);
 	tcp_rxq_init(c);
+	tcp_rack_init(c);
 	tcp_timer_init(t, c, now_ns);
 	flow_add(&t->flow, key, i);
 	return c;
@@ -129,6 +137,7 @@ static void tcp_retire(struct tcp *t, struct tcb *c, enum ipstack_reason reason)
 	tcp_set_state(t, c, TCPS_CLOSED);
 	tcp_timer_stop_all(t, c);
 	list_remove(&c->tx);
+	tcp_rack_drop(t, c);
 	tcp_sndq_fail(t, c);
 	c->reason = (uint8_t)reason;
 	c->ev |= TCP_EV_CLOSED;
@@ -144,6 +153,20 @@ void tcp_kill(struct tcp *t, struct tcb *c, enum ipstack_reason reason)
 {
 	flow_remove(&t->flow, tcp_tcb_key(c));
 	tcp_retire(t, c, reason);
+}
+
+void tcp_tw_ack(struct tcp *t, const struct tcp_tw *w, uint64_t now_ns)
+{
+	tcp_ctl_push(t, &(struct tcp_ctl){.dst_ip = (uint32_t)(w->key >> 32),
+				.src_port = (uint16_t)w->key,
+				.dst_port = (uint16_t)(w->key >> 16),
+				.seq = w->snd_nxt,
+				.ack = w->rcv_nxt,
+				.wnd = w->wnd,
+				.flags = TCP_ACK,
+				.ts = w->ts_ok,
+				.ts_val = tcp_ts_now(w->ts_offset, now_ns),
+				.ts_ecr = w->ts_recent});
 }
 
 static struct tcp_tw *tcp_tw_new(struct tcp *t)
@@ -162,18 +185,15 @@ void tcp_enter_time_wait(struct tcp *t, struct tcb *c, uint64_t now_ns)
 	w->snd_nxt = c->snd_max;
 	w->rcv_nxt = c->rcv_nxt;
 	w->wnd = (uint16_t)((c->rcv_adv - c->rcv_nxt) >> c->rcv_wscale);
+	w->ts_ok = c->ts_ok;
+	w->ts_recent = c->ts_recent;
+	w->ts_offset = c->ts_offset;
 	w->deadline_ns = now_ns + t->cfg->time_wait_ns;
 	list_push_back(&t->tw_list, &w->node);
 	t->ntws++;
 	flow_set(&t->flow, w->key, (uint32_t)(w - t->tws) | TCP_FLOW_TW);
 	if (c->ack_now || c->unacked_bytes)
-		tcp_ctl_push(t, &(struct tcp_ctl){.dst_ip = c->peer_ip,
-					.src_port = c->local_port,
-					.dst_port = c->peer_port,
-					.seq = w->snd_nxt,
-					.ack = w->rcv_nxt,
-					.wnd = w->wnd,
-					.flags = TCP_ACK});
+		tcp_tw_ack(t, w, now_ns);
 	tcp_set_state(t, c, TCPS_TIME_WAIT);
 	tcp_retire(t, c, IPSTACK_CLOSED_NORMAL);
 }
@@ -246,11 +266,12 @@ void tcp_check(const struct tcp *t, const struct tcb *c)
 	tcp_check_state(c);
 	tcp_rxq_check(t, c);
 	tcp_sndq_check(t, c);
+	tcp_rack_check(t, c);
 	if (c->state == TCPS_CLOSED)
 		return;
 	CHECK(seq_le(c->snd_una, c->snd_nxt) && seq_le(c->snd_nxt, c->snd_max));
 	CHECK(seq_le(c->rcv_nxt, c->rcv_adv));
-	CHECK(c->mss >= TCP_MSS_MIN && c->mss <= t->mss && c->cwnd >= c->mss);
+	CHECK(c->mss >= TCP_MSS_MIN - TCP_TS_LEN && c->mss <= t->mss && c->cwnd >= c->mss);
 	CHECK(c->ssthresh >= 2u * c->mss);
 	if (c->state > TCPS_SYN_RCVD) {
 		uint32_t end = tcp_data_end(c) + (c->fin_sent && !tcp_fin_acked(c));
@@ -271,7 +292,7 @@ void tcp_check(const struct tcp *t, const struct tcb *c)
 
 void tcp_check_all(const struct tcp *t)
 {
-	uint32_t conns = 0, slots = 0, chunks = 0, syn_rcvd = 0;
+	uint32_t txsegs = 0, conns = 0, slots = 0, chunks = 0, syn_rcvd = 0;
 	for (uint32_t i = 0; i < t->cfg->max_conns; i++) {
 		const struct tcb *c = &t->tcbs[i];
 		if (c->state == TCPS_CLOSED && !c->given)
@@ -279,6 +300,8 @@ void tcp_check_all(const struct tcp *t)
 		tcp_check(t, c);
 		conns++;
 		slots += c->nslots;
+		for (uint32_t k = c->txs_head; k != TCP_NIL; k = t->txsegs[k].next)
+			txsegs++;
 		chunks += c->rq_chunks;
 		syn_rcvd += c->state == TCPS_SYN_RCVD;
 	}
@@ -286,6 +309,7 @@ void tcp_check_all(const struct tcp *t)
 		chunks++;
 	CHECK(conns == t->ntcbs && slots == t->nslots && chunks == t->nchunks);
 	CHECK(syn_rcvd == t->nsyn_rcvd);
+	CHECK(txsegs + t->ntxs_free == t->cfg->tx_segments + t->cfg->max_conns);
 	CHECK(t->nchunks + t->chunks_reserved <= t->cfg->rx_chunks);
 	uint32_t tws = 0;
 	uint64_t last = 0;
@@ -304,11 +328,13 @@ int tcp_dump(const struct tcp *t, const struct tcb *c, char *buf, size_t size)
 	uint32_t ip = c->peer_ip;
 	return snprintf(buf, size,
 		"%s :%u peer %u.%u.%u.%u:%u una +%u nxt +%u max +%u queued %u wnd %u cwnd %u "
-		"ssthresh %u%s rcv +%u adv +%u unread %u chunks %u srtt %lluus rto %lluus<<%u%s\n",
+		"ssthresh %u%s%s sacked %u lost %u rcv +%u adv +%u unread %u chunks %u srtt %lluus "
+		"rto %lluus<<%u%s\n",
 		tcp_state_name(c->state), c->local_port, ip >> 24, ip >> 16 & 255, ip >> 8 & 255,
 		ip & 255, c->peer_port, c->snd_una - c->iss, c->snd_nxt - c->iss,
 		c->snd_max - c->iss, c->queued, c->snd_wnd, c->cwnd, c->ssthresh,
-		c->in_recovery ? " recovery" : "", c->rcv_nxt - c->irs, c->rcv_adv - c->irs,
-		c->rcv_nxt - c->rcv_read, c->rq_chunks, (unsigned long long)(c->srtt_ns / 1000),
-		(unsigned long long)(c->rto_ns / 1000), c->rto_shift, c->paused ? " paused" : "");
+		c->in_recovery ? " recovery" : "", c->in_loss ? " loss" : "", c->sacked, c->lost,
+		c->rcv_nxt - c->irs, c->rcv_adv - c->irs, c->rcv_nxt - c->rcv_read, c->rq_chunks,
+		(unsigned long long)(c->srtt_ns / 1000), (unsigned long long)(c->rto_ns / 1000),
+		c->rto_shift, c->paused ? " paused" : "");
 }

@@ -111,7 +111,11 @@ static void timer_retransmit(struct tcp *t, struct tcb *c, uint64_t now_ns)
 	bool syn = c->state == TCPS_SYN_SENT || c->state == TCPS_SYN_RCVD;
 	if (!syn && c->queued == 0 && (!c->fin_queued || tcp_fin_acked(c)))
 		return; /* it was set for a neighbour that could not be reached; nothing is left */
-	if (now_ns - c->progress_ns >= t->cfg->user_timeout_ns) {
+	/* a window that was shut under what is in flight: see timer_persist */
+	uint64_t heard_ns = c->progress_ns;
+	if (!syn && c->sack_ok && c->snd_wnd == 0 && !c->fin_queued)
+		heard_ns = max_of(heard_ns, c->last_rx_ns);
+	if (now_ns - heard_ns >= t->cfg->user_timeout_ns) {
 		metric_add(&t->m->tcp_timeout_total, 1);
 		tcp_kill(t, c, IPSTACK_CLOSED_TIMEOUT);
 		return;
@@ -122,10 +126,14 @@ static void timer_retransmit(struct tcp *t, struct tcb *c, uint64_t now_ns)
 		c->syn_rexmit = true;
 	if (c->rto_shift < RTO_SHIFT_MAX)
 		c->rto_shift++;
-	c->snd_nxt = c->snd_una;
-	c->sq_nxt = c->sq_una;
-	c->nxt_off = c->una_off;
 	c->rtt_timing = false;
+	if (!syn && c->sack_ok) {
+		tcp_rack_rto(t, c);
+	} else {
+		c->snd_nxt = c->snd_una;
+		c->sq_nxt = c->sq_una;
+		c->nxt_off = c->una_off;
+	}
 	tcp_rtx_start(
 		t, c, now_ns); /* also when the window or the neighbour stops the repetition */
 	tcp_want_output(t, c);
@@ -175,6 +183,9 @@ static bool timer_due(struct tcp *t, struct tcb *c, enum tcp_timer_id id, uint64
 			timer_persist(t, c, now_ns);
 		else
 			timer_retransmit(t, c, now_ns);
+		break;
+	case TCPT_RACK:
+		tcp_rack_timer(t, c, now_ns);
 		break;
 	case TCPT_DELACK:
 		c->ack_now = true;

@@ -14,6 +14,7 @@
  * Inside the engine:
  *   engine.c   requests come in, answers go out; operations
  *   cycle.c    commits: what waits becomes durable, together
+ *   cost.c     from how many bytes on a run is written once, past the journal
  *   group.c    what a cycle writes into the journal
  *   fill.c     pending bytes go to the segments, and full index pages to their files
  *   ckpt.c     checkpoints: the journal's space becomes free again

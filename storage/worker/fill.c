@@ -279,6 +279,9 @@ void fill_op_done(struct engine *e, struct eng_op *op)
 	l->fill_failure = 0;
 	if (rc < 0) {
 		fill_failed(e, l, rc);
+	} else if (!eng_log_ok(e, l)) { /* the asker's blocks may be gone by now */
+		l->fill_segment = NULL;
+		l->fill_index = l->fill_seals = false;
 	} else {
 		if (l->fill_index)
 			fill_done_index(e, l);

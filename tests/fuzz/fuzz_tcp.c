@@ -32,6 +32,7 @@ struct fuzz {
 	uint64_t lent, reported;
 	/* what a peer that listens would know, per port */
 	uint32_t seq[PEERS], ack[PEERS];
+	bool ts[PEERS];
 };
 
 static uint8_t lent_bytes[8192];
@@ -111,6 +112,29 @@ static void op_raw_frame(struct fuzz *f)
 	ipstack_input(f->s, f->now, p, n, true, true, p);
 }
 
+/* Options as a peer would send them, mostly; one byte of input. */
+static uint32_t op_options(
+	struct fuzz *f, uint8_t *p, uint8_t who, uint8_t flags, uint32_t wnd, uint32_t ack)
+{
+	uint8_t how = rd_u8(&f->in);
+	struct tcp_opts o = {.wscale = -1};
+	if (flags & TCP_SYN) {
+		o.mss = (uint16_t)(wnd + 1);
+		o.wscale = (int8_t)((wnd >> 3) % 16 - 1);
+		o.sack_ok = how & 1;
+		f->ts[who] = how & 2;
+	} else {
+		o.nsack = how >> 4 & 3;
+	}
+	for (uint32_t i = 0; i < o.nsack; i++) {
+		uint32_t from = ack + (uint32_t)(how & 7) * (i * 200 + 1);
+		o.sack[i] = (struct tcp_range){from, from + (how & 8 ? 1460u : 100u)};
+	}
+	o.ts = f->ts[who] && how != 255;
+	o.ts_val = (uint32_t)(f->now / NS_PER_MS) - (how == 254 ? 100000 : 0);
+	return tcp_opts_build(p, &o);
+}
+
 /* A segment with numbers near the right ones. */
 static void op_segment(struct fuzz *f)
 {
@@ -124,13 +148,13 @@ static void op_segment(struct fuzz *f)
 		len = (len - 200) * 25;
 	eth_build(
 		p, (const uint8_t *)"\2\0\0\0\0\2", (const uint8_t *)"\2\0\0\0\0\1", ETH_TYPE_IPV4);
-	if (flags & TCP_SYN)
-		nopts = tcp_opts_build(p + 54, (uint16_t)(wnd + 1), (int)(wnd >> 3) % 16 - 1);
+	uint32_t seq = f->seq[who] + (uint32_t)dseq, ack = f->ack[who] + (uint32_t)dack;
+	nopts = op_options(f, p + 54, who, flags, wnd, ack);
 	ip_build(p + 14, PEER, US, IP_PROTO_TCP, 20 + nopts + len, false);
 	struct tcp_ctl c = {.src_port = (uint16_t)(who + 1),
 		.dst_port = PORT,
-		.seq = f->seq[who] + (uint32_t)dseq,
-		.ack = f->ack[who] + (uint32_t)dack,
+		.seq = seq,
+		.ack = ack,
 		.wnd = (uint16_t)wnd,
 		.flags = flags};
 	tcp_hdr_build(p + 34, &c, 20 + nopts);

@@ -179,3 +179,13 @@ def read_all(address, topic, partitions, limit_s=300, **config):
     finally:
         c.close()
     return records
+
+
+def log_starts(address, topic, partitions, **config):
+    """Where the logs begin now, by partition."""
+    c = Consumer({"bootstrap.servers": address, "group.id": "unused",
+                  **{k if k == "log_level" else k.replace("_", "."): v for k, v in config.items()}})
+    try:
+        return {p: c.get_watermark_offsets(TopicPartition(topic, p), 30)[0] for p in partitions}
+    finally:
+        c.close()

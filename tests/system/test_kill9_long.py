@@ -156,12 +156,15 @@ class Checker:
             known = {p: dict(parts[p].known) for p in which}
         found = kcat.by_partition(kcat.read_all(self.broker.address, name, which, log_level=2))
         self.records += sum(map(len, found.values()))
+        kept = name == "kept"
+        starts = kcat.log_starts(self.broker.address, name, which, log_level=2) if kept else {}
         for p in which:
             with self.load.lock:
                 if parts[p].compacted:
                     self.check_compacted(parts[p], found.get(p, []), known[p])
                 else:
-                    self.check_dense(parts[p], found.get(p, []), must[p])
+                    records = self.from_start(parts[p], found.get(p, []), starts.get(p, 0))
+                    self.check_dense(parts[p], records, must[p])
 
     @staticmethod
     def number_of(part, r):
@@ -179,6 +182,16 @@ class Checker:
                 f"{part}: number {numbers[i]} at {records[i].offset} after {numbers[i - 1]}"
         for r, seq in zip(records, numbers):
             part.learn(r.offset, seq)
+
+    def from_start(self, part, records, start):
+        """Without those that retention removed while they were read, so that the reader had to begin again."""
+        for i in range(len(records) - 1, 0, -1):
+            if records[i].offset != records[i - 1].offset + 1:
+                assert records[i].offset <= start, \
+                    f"{part}: offset {records[i].offset} after {records[i - 1].offset}; it starts at {start}"
+                self.check_order(part, records[:i])
+                return records[i:]
+        return records
 
     def check_dense(self, part, records, last):
         self.check_order(part, records)

@@ -230,9 +230,15 @@ def part_sim(r, seed=None):
     jobs.append(("sim flipped bits", ["--flip", "--runs", "30000" if r.full else "3000"]))
     # The checkers and the planted bugs: a simulator that finds nothing proves nothing.
     jobs.append(("sim self-test", ["--selftest"]))
+    # Two TCP stacks on a bad wire, in two halves likewise.
+    netsim = os.path.join(BUILD, "release/unit/test_netsim")
+    wires = 20_000 if r.full else 1_000
     with concurrent.futures.ThreadPoolExecutor(CPUS) as pool:
         for name, options in jobs:
             pool.submit(r.run, name, [millsim] + options, 1200)
+        for first in (1, 100_001):
+            pool.submit(r.run, f"netsim {wires // 2} seeds from {first}",
+                        [netsim, "--seeds", str(wires // 2), str(first)], 600)
     r.run("mutations apply", [os.path.join(TOP, "tools/dev/mutate"), "--check"], 60)
 
 

@@ -198,7 +198,8 @@ static inline void kit_put(struct kit *k, uint8_t flags, uint32_t seq, uint32_t 
 	uint8_t *f = frames[which++ % 64], opts[8];
 	uint32_t nopts = 0;
 	if (flags & TCP_SYN)
-		nopts = tcp_opts_build(opts, k->peer_mss, k->peer_wscale);
+		nopts = tcp_opts_build(opts,
+			&(struct tcp_opts){.mss = k->peer_mss, .wscale = (int8_t)k->peer_wscale});
 	uint32_t n = kit_frame(k, f, flags, seq + k->peer_iss, ack + k->our_iss, (uint16_t)wnd,
 		opts, nopts, data, len);
 	ipstack_input(k->s, k->now, f, n, false, false, f);

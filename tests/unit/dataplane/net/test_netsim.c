@@ -2,7 +2,7 @@
 /*
  * Two stacks on a simulated wire in virtual time: loss, duplication, reordering, corruption, delay,
  * small windows and pools, pauses, half-closes, aborts. One thread, one seed; a failure names the
- * seed, and `test_netsim SEED` replays it with a log.
+ * seed, and `test_netsim SEED` replays it with a log. `test_netsim --seeds N [FIRST]` runs many.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +37,9 @@ struct packet {
 
 struct link_model {
 	uint32_t loss, dup, reorder, corrupt; /* per 1000 */
+	uint32_t burst;			      /* per 1000: the beginning of a burst of losses */
 	uint64_t delay_ns, jitter_ns;
+	uint64_t dark_from_ns, dark_to_ns; /* nothing gets through */
 };
 
 struct lent {
@@ -70,6 +72,7 @@ struct sim {
 	struct prng rng;
 	uint64_t seed, now_ns, order;
 	struct link_model link;
+	uint64_t burst_to_ns;
 	struct node node[2];
 	struct packet *q;
 	uint32_t nq, capq;
@@ -89,15 +92,20 @@ static uint8_t stream_byte(uint32_t id, uint32_t from, uint64_t at)
 	return (uint8_t)(x >> (at % 8 * 8));
 }
 
-static void sim_fail(const struct sim *m, const char *what)
+static void sim_dump(const struct sim *m)
 {
 	char buf[4096];
-	fprintf(stderr, "seed %llu at %llu us: %s\n", (unsigned long long)m->seed,
-		(unsigned long long)(m->now_ns / 1000), what);
 	for (int i = 0; i < 2; i++) {
 		ipstack_dump(m->node[i].s, buf, sizeof(buf));
-		fprintf(stderr, "node %d:\n%s", i, buf);
+		fprintf(stderr, "%llu us, node %d:\n%s", (unsigned long long)(m->now_ns / 1000), i,
+			buf);
 	}
+}
+
+static void sim_fail(const struct sim *m, const char *what)
+{
+	fprintf(stderr, "seed %llu: %s\n", (unsigned long long)m->seed, what);
+	sim_dump(m);
 	fail();
 }
 
@@ -148,13 +156,24 @@ static struct packet wire_pop(struct sim *m)
 	return top;
 }
 
+static bool wire_loses(struct sim *m)
+{
+	if (m->now_ns >= m->link.dark_from_ns && m->now_ns < m->link.dark_to_ns)
+		return true;
+	if (prng_chance(&m->rng, m->link.burst, 1000))
+		m->burst_to_ns = m->now_ns + prng_below(&m->rng, 200 * NS_PER_MS);
+	if (m->now_ns < m->burst_to_ns)
+		return true;
+	return prng_chance(&m->rng, m->link.loss, 1000);
+}
+
 static void wire_send(struct sim *m, uint8_t to, const uint8_t *bytes, uint32_t len)
 {
 	bool noisy = m->now_ns < m->quiet_ns;
 	m->packets++;
 	for (uint32_t i = 0; i < len; i++)
 		m->hash = (m->hash ^ bytes[i]) * 0x100000001b3ull;
-	if (noisy && prng_chance(&m->rng, m->link.loss, 1000))
+	if (noisy && wire_loses(m))
 		return;
 	uint32_t copies = 1 + (noisy && prng_chance(&m->rng, m->link.dup, 1000));
 	while (copies--) {
@@ -432,7 +451,7 @@ static void config_for(struct sim *m, struct ipstack_config *c, uint32_t who)
 	c->tso_max_bytes = prng_chance(r, 1, 3) ? (uint32_t)(5000 + prng_below(r, 60000)) : 0;
 	c->max_conns = 16;
 	c->max_time_wait = 16;
-	c->syn_backlog = 16;
+	c->syn_backlog = (uint32_t)(1 + prng_below(r, 3));
 	c->neighbours = 4;
 	c->ctl_frames = 16;
 	c->rx_burst = (uint32_t)(1 + prng_below(r, 64));
@@ -440,6 +459,7 @@ static void config_for(struct sim *m, struct ipstack_config *c, uint32_t who)
 	c->rx_chunks = (uint32_t)(8 + prng_below(r, 200));
 	c->rx_chunks_per_conn = (uint32_t)(1 + prng_below(r, 64));
 	c->send_slots = 256;
+	c->tx_segments = (uint32_t)prng_below(r, prng_chance(r, 1, 3) ? 8 : 500);
 	c->send_slots_per_conn = (uint32_t)(3 + prng_below(r, 100));
 	c->tx_slices_max = (uint8_t)(1 + prng_below(r, IP_OUT_SLICES));
 	c->tx_bytes_per_pass = (uint32_t)(1 + prng_below(r, 65536));
@@ -452,6 +472,8 @@ static void config_for(struct sim *m, struct ipstack_config *c, uint32_t who)
 	c->keepalive_interval_ns = 200 * NS_PER_MS;
 	c->keepalive_probes = 10000;
 	c->challenge_acks_per_s = 1000;
+	c->sack = prng_chance(r, 3, 4);
+	c->timestamps = prng_chance(r, 3, 4);
 	c->fixed_isn = prng_chance(r, 1, 2);
 	c->isn = 0xffffff00u - (uint32_t)prng_below(r, 100000);
 }
@@ -477,6 +499,11 @@ static void sim_init(struct sim *m, uint64_t seed, enum sim_wire wire)
 		.corrupt = bad ? (uint32_t)prng_below(r, 50) : 0,
 		.delay_ns = prng_below(r, 20 * NS_PER_MS) + 1000,
 		.jitter_ns = prng_below(r, 50 * NS_PER_MS)};
+	m->link.burst = bad && prng_chance(r, 1, 3) ? (uint32_t)prng_below(r, 20) : 0;
+	if (bad && prng_chance(r, 1, 3)) {
+		m->link.dark_from_ns = m->now_ns + prng_below(r, 3 * NS_PER_S);
+		m->link.dark_to_ns = m->link.dark_from_ns + prng_below(r, 30 * NS_PER_S);
+	}
 	m->quiet_ns = m->now_ns + prng_below(r, 400) * NS_PER_S;
 	m->bytes_total = prng_chance(r, 1, 4) ? 150000 : 20000;
 	m->nconns = (uint32_t)(1 + prng_below(r, 5));
@@ -513,10 +540,15 @@ static void sim_verify(struct sim *m)
 {
 	for (uint32_t i = 0; i < m->node[0].nends; i++) {
 		struct end *a = &m->node[0].ends[i], *b = NULL;
-		for (uint32_t k = 0; k < m->node[1].nends; k++)
-			if (m->node[1].ends[k].id == a->id)
-				b = &m->node[1].ends[k];
-		if (a->aborted || (b && b->aborted))
+		bool aborted = a->aborted;
+		for (uint32_t k = 0; k < m->node[1].nends; k++) {
+			if (m->node[1].ends[k].id != a->id)
+				continue;
+			b = &m->node[1].ends[k];
+			/* An old segment may have opened it once more after that. */
+			aborted |= b->aborted;
+		}
+		if (aborted)
 			continue;
 		REQUIRE(m, b && !a->was_reset && !b->was_reset);
 		REQUIRE(m, a->received == b->sent && b->received == a->sent);
@@ -558,7 +590,12 @@ static uint64_t sim_run(uint64_t seed, enum sim_wire wire, struct ipstack_metric
 	sim_init(&m, seed, wire);
 	for (uint32_t i = 0; i < 2; i++)
 		node_turn(&m, i);
+	uint64_t next_dump_ns = 0;
 	while (!sim_all_closed(&m) && sim_step(&m)) {
+		if (m.log && m.now_ns >= next_dump_ns) { /* ten times in an order of magnitude */
+			sim_dump(&m);
+			next_dump_ns = m.now_ns + m.now_ns / 10;
+		}
 		REQUIRE(&m, m.now_ns < 3600 * NS_PER_S);
 		REQUIRE(&m, m.packets < 200000);
 	}
@@ -601,6 +638,10 @@ static void streams_survive_any_wire(void **state)
 	REACHED(tcp_rst_in_total);
 	REACHED(tcp_rst_out_total);
 	REACHED(arp_requests_out_total);
+	REACHED(tcp_tail_probes_total);
+	REACHED(tcp_dsacks_in_total);
+	REACHED(tcp_reneged_total);
+	REACHED(tcp_cookies_in_total);
 #undef REACHED
 	(void)state;
 }
@@ -628,8 +669,38 @@ static void a_clean_wire_sees_nothing_twice(void **state)
 	(void)state;
 }
 
+/* Each seed twice, with equal hashes; prints one hash of all. */
+static int run_seeds(uint64_t first, uint64_t count)
+{
+	struct ipstack_metrics sum;
+	memset(&sum, 0, sizeof(sum));
+	uint64_t all = 0;
+	for (uint64_t seed = first; seed < first + count; seed++) {
+		uint64_t hash = sim_run(seed, WIRE_ANY, &sum);
+		if (hash != sim_run(seed, WIRE_ANY, NULL)) {
+			fprintf(stderr, "seed %llu: two runs, two hashes\n",
+				(unsigned long long)seed);
+			return 1;
+		}
+		all = (all ^ hash) * 0x100000001b3ull;
+	}
+	printf("%llu seeds twice, hash %016llx; segments %llu, sent again %llu, timeouts %llu, "
+	       "recoveries %llu, tail probes %llu\n",
+		(unsigned long long)count, (unsigned long long)all,
+		(unsigned long long)sum.tcp_segs_out_total.v,
+		(unsigned long long)sum.tcp_retransmits_total.v,
+		(unsigned long long)sum.tcp_rto_total.v,
+		(unsigned long long)sum.tcp_fast_retransmits_total.v,
+		(unsigned long long)sum.tcp_tail_probes_total.v);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 2 && strcmp(argv[1], "--seeds") == 0) {
+		uint64_t first = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+		return run_seeds(first, strtoull(argv[2], NULL, 10));
+	}
 	if (argc > 1) {
 		sim_run(strtoull(argv[1], NULL, 10), WIRE_LOGGED, NULL);
 		return 0;

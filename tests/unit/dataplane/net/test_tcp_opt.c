@@ -53,11 +53,11 @@ static void what_is_built_is_read_again(void **state)
 {
 	uint8_t b[8];
 	struct tcp_opts o;
-	assert_int_equal(tcp_opts_build(b, 1460, 7), 8);
+	assert_int_equal(tcp_opts_build(b, &(struct tcp_opts){.mss = 1460, .wscale = 7}), 8);
 	assert_true(tcp_opts_parse(b, 8, &o));
 	assert_int_equal(o.mss, 1460);
 	assert_int_equal(o.wscale, 7);
-	assert_int_equal(tcp_opts_build(b, 9000, -1), 4);
+	assert_int_equal(tcp_opts_build(b, &(struct tcp_opts){.mss = 9000, .wscale = -1}), 4);
 	assert_true(tcp_opts_parse(b, 4, &o));
 	assert_int_equal(o.mss, 9000);
 	assert_int_equal(o.wscale, -1);

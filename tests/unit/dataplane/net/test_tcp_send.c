@@ -490,7 +490,7 @@ static void segmentation_offload_gets_large_frames_with_the_segment_size(void **
 	k.mute = true;
 	uint8_t f[100], opts[8];
 	struct ip_out_frame o;
-	uint32_t n = tcp_opts_build(opts, 1460, 8);
+	uint32_t n = tcp_opts_build(opts, &(struct tcp_opts){.mss = 1460, .wscale = 8});
 	n = kit_frame(&k, f, TCP_SYN, k.peer_iss, 0, 65535, opts, n, NULL, 0);
 	ipstack_input(k.s, k.now, f, n, false, false, NULL);
 	assert_int_equal(ipstack_tx_pop(k.s, k.now, &o, 1), 1);
