@@ -102,6 +102,7 @@ extern const struct api_handler api_produce_handler;
 extern const struct api_handler api_fetch_handler;
 extern const struct api_handler api_list_offsets_handler;
 extern const struct api_handler api_delete_records_handler;
+extern const struct api_handler api_offset_for_leader_epoch_handler;
 extern const struct api_handler api_metadata_handler;
 extern const struct api_handler api_describe_cluster_handler;
 

@@ -25,6 +25,7 @@ static const struct kp_api apis[] = {
 	{KP_DELETE_TOPICS, "DeleteTopics", 1, 6, 1, 6, 4, KP_PLANE_CONTROL},
 	{KP_DELETE_RECORDS, "DeleteRecords", 0, 2, 0, 2, 2, KP_PLANE_SHARD},
 	{KP_INIT_PRODUCER_ID, "InitProducerId", 0, 5, 0, 5, 2, KP_PLANE_CONTROL},
+	{KP_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 2, 4, 2, 4, 4, KP_PLANE_SHARD},
 	{KP_DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0, 2, 0, KP_PLANE_SHARD},
 };
 #define API_COUNT (sizeof(apis) / sizeof(apis[0]))
@@ -47,7 +48,8 @@ static const uint8_t by_key[KP_API_KEY_LIMIT] = {
 	[KP_DELETE_TOPICS] = 14,
 	[KP_DELETE_RECORDS] = 15,
 	[KP_INIT_PRODUCER_ID] = 16,
-	[KP_DESCRIBE_CLUSTER] = 17,
+	[KP_OFFSET_FOR_LEADER_EPOCH] = 17,
+	[KP_DESCRIBE_CLUSTER] = 18,
 };
 
 const struct kp_api *kp_api_find(int16_t key)

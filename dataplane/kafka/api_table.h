@@ -25,6 +25,7 @@
 	X(DELETE_TOPICS, 20)                                                                       \
 	X(DELETE_RECORDS, 21)                                                                      \
 	X(INIT_PRODUCER_ID, 22)                                                                    \
+	X(OFFSET_FOR_LEADER_EPOCH, 23)                                                             \
 	X(DESCRIBE_CLUSTER, 60)
 
 enum kp_api_key {
