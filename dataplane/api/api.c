@@ -10,6 +10,7 @@ static const struct api_handler *const api_handlers[] = {
 	&api_metadata_handler,
 	&api_versions_handler,
 	&api_describe_cluster_handler,
+	&api_describe_producers_handler,
 };
 
 const struct api_handler *api_handler_of(int16_t key)

@@ -107,5 +107,6 @@ extern const struct api_handler api_delete_records_handler;
 extern const struct api_handler api_offset_for_leader_epoch_handler;
 extern const struct api_handler api_metadata_handler;
 extern const struct api_handler api_describe_cluster_handler;
+extern const struct api_handler api_describe_producers_handler;
 
 #endif

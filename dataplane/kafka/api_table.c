@@ -27,6 +27,7 @@ static const struct kp_api apis[] = {
 	{KP_INIT_PRODUCER_ID, "InitProducerId", 0, 5, 0, 5, 2, KP_PLANE_CONTROL},
 	{KP_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 2, 4, 2, 4, 4, KP_PLANE_SHARD},
 	{KP_DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0, 2, 0, KP_PLANE_SHARD},
+	{KP_DESCRIBE_PRODUCERS, "DescribeProducers", 0, 0, 0, 0, 0, KP_PLANE_SHARD},
 };
 #define API_COUNT (sizeof(apis) / sizeof(apis[0]))
 
@@ -50,6 +51,7 @@ static const uint8_t by_key[KP_API_KEY_LIMIT] = {
 	[KP_INIT_PRODUCER_ID] = 16,
 	[KP_OFFSET_FOR_LEADER_EPOCH] = 17,
 	[KP_DESCRIBE_CLUSTER] = 18,
+	[KP_DESCRIBE_PRODUCERS] = 19,
 };
 
 const struct kp_api *kp_api_find(int16_t key)

@@ -26,7 +26,8 @@
 	X(DELETE_RECORDS, 21)                                                                      \
 	X(INIT_PRODUCER_ID, 22)                                                                    \
 	X(OFFSET_FOR_LEADER_EPOCH, 23)                                                             \
-	X(DESCRIBE_CLUSTER, 60)
+	X(DESCRIBE_CLUSTER, 60)                                                                    \
+	X(DESCRIBE_PRODUCERS, 61)
 
 enum kp_api_key {
 #define X(name, key) KP_##name = key,
@@ -35,7 +36,7 @@ enum kp_api_key {
 };
 
 /* Size of an array indexed by api key. */
-#define KP_API_KEY_LIMIT 61
+#define KP_API_KEY_LIMIT 62
 
 /* Which thread answers. */
 enum kp_plane {
