@@ -21,6 +21,7 @@ _Static_assert(PRODUCER_NOTE_MAX <= ST_NOTE_MAX, "the storage takes any note");
 
 #define READ_BLOCKS 64u
 #define READ_BLOCKS_LEAST 2u
+#define READ_TRIES 4u /* a read that has failed may come off yet: what is skipped is forgotten */
 
 static bool tracks(const struct part *p)
 {
@@ -169,9 +170,11 @@ void part_history_read(struct part *p, struct st_req *r, int64_t now_ms, struct 
 	bool again = shorter || trimmed || err == ST_E_LIMIT || err == ST_E_NOSPACE;
 	p->history_req = NULL;
 	p->history_need = shorter ? r->read.need : 0;
+	if (err == ST_OK)
+		p->history_tries = 0;
 	if (err == ST_OK && r->read.next_offset > p->history_next && learn(p, r->read.span, now_ms))
 		p->history_next = r->read.next_offset;
-	else if (!again)
+	else if (!again && (err == ST_OK || ++p->history_tries % READ_TRIES == 0))
 		skip_damage(p);
 	put_blocks(p);
 	part_req_put(p, r);

@@ -270,6 +270,7 @@ struct part {
 	struct st_req *history_req;	   /* at the storage */
 	struct lblock *history_blocks;	   /* to read into */
 	uint32_t history_count;
+	uint32_t history_tries; /* reads in a row that have failed */
 	struct list early; /* part_op, idempotent appends, trims and the like that wait for it */
 	struct list duplicates; /* part_op, appends whose original is not durable yet */
 	bool noting;		/* ST_NOTE is at the storage */
