@@ -299,6 +299,9 @@ static int broker_open_shards(struct broker *b)
 								      (int64_t)1))
 							    : 0,
 			.upkeep_delay_ns = ns_of_ms(c->initial_task_delay_ms),
+			.fetch_session_slots =
+				((uint32_t)c->fetch_session_slots + b->shard_count - 1) /
+				b->shard_count,
 			.producer_expiration_ms = c->producer_expiration_ms,
 			.limits =
 				{

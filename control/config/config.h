@@ -141,6 +141,8 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 		"largest record batch")                                                            \
 	X(BYTES, fetch_max_bytes, "fetch.max.bytes", "57671680", 1024, INT32_MAX, NULL,            \
 		"largest answer to one fetch")                                                     \
+	X(INT32, fetch_session_slots, "max.incremental.fetch.session.cache.slots", "1000", 0,      \
+		INT32_MAX, NULL, "fetch sessions at once; who finds none free fetches without")    \
 	X(BYTES, request_max_bytes, "socket.request.max.bytes", "104857600", 1024, INT32_MAX,      \
 		NULL, "largest request")                                                           \
 	X(BYTES, queued_max_request_bytes, "queued.max.request.bytes", "-1", -1, INT64_MAX, NULL,  \

@@ -70,7 +70,6 @@ static const char *const ignored[] = {
 	"max.connection.creation.rate",
 	"max.connections.per.ip",
 	"max.connections.per.ip.overrides",
-	"max.incremental.fetch.session.cache.slots",
 	"metadata.*",
 	"metric.reporters",
 	"metrics.*",

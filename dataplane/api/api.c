@@ -6,9 +6,11 @@ static const struct api_handler *const api_handlers[] = {
 	&api_fetch_handler,
 	&api_list_offsets_handler,
 	&api_delete_records_handler,
+	&api_offset_for_leader_epoch_handler,
 	&api_metadata_handler,
 	&api_versions_handler,
 	&api_describe_cluster_handler,
+	&api_describe_producers_handler,
 };
 
 const struct api_handler *api_handler_of(int16_t key)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api/fetch_session.h"
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/list.h"
@@ -61,6 +62,7 @@ struct api_req {
 	struct api_host *host;
 	const struct image *image; /* of the moment; may be another one at resume */
 	const struct api_limits *limits;
+	struct fetch_slot *fetch; /* the connection's */
 	uint64_t now_ns;
 	int64_t now_ms; /* wall clock */
 	/* set by the handler */
@@ -102,7 +104,9 @@ extern const struct api_handler api_produce_handler;
 extern const struct api_handler api_fetch_handler;
 extern const struct api_handler api_list_offsets_handler;
 extern const struct api_handler api_delete_records_handler;
+extern const struct api_handler api_offset_for_leader_epoch_handler;
 extern const struct api_handler api_metadata_handler;
 extern const struct api_handler api_describe_cluster_handler;
+extern const struct api_handler api_describe_producers_handler;
 
 #endif

@@ -3,8 +3,7 @@
  * Fetch (key 1). Reads the partitions in the order of the request, in groups whose limits together
  * fit into what is left of max_bytes; when less than min_bytes came out, waits for a high watermark
  * to move or for max_wait_ms, and reads again.
- *
- * No fetch sessions (KIP-227): every answer says session 0, which is how a broker declines them.
+ * In a fetch session (fetch_session.c) the partitions are those of the session.
  */
 #include "api/api.h"
 #include "base/clock.h"
@@ -12,8 +11,6 @@
 #include "kafka/messages.h"
 
 #define FETCH_BY_ID 13
-#define FETCH_SESSION_FULL 0
-#define FETCH_SESSION_FINAL (-1)
 /* Pieces that a response may be gathered from; a session sends up to SESSION_MAX_PIECES. */
 #define FETCH_MAX_PIECES 1000u
 
@@ -103,7 +100,6 @@ static bool fetch_layout_topic(struct api_req *r, struct fetch_state *st, int32_
 
 static bool fetch_layout(struct api_req *r, struct fetch_state *st)
 {
-	kp_default_fetch_response(&st->resp);
 	st->part_count = fetch_count(&st->req);
 	st->parts = arena_array(r->arena, max_of(st->part_count, 1u), sizeof(*st->parts));
 	st->resp.n_topics = st->req.n_topics;
@@ -221,6 +217,13 @@ static enum api_step fetch_wait(struct api_req *r, struct fetch_state *st)
 	return API_WAIT;
 }
 
+static enum api_step fetch_reply(struct api_req *r, struct fetch_state *st)
+{
+	bool by_id = r->hdr.version >= FETCH_BY_ID;
+	fetch_session_end(r->fetch, &st->req, by_id, r->now_ns, &st->resp);
+	return API_REPLY;
+}
+
 /* After a group: the next one, or the answer, or a wait. */
 static enum api_step fetch_go_on(struct api_req *r, struct fetch_state *st)
 {
@@ -228,15 +231,8 @@ static enum api_step fetch_go_on(struct api_req *r, struct fetch_state *st)
 		return API_WAIT;
 	bool enough = st->bytes >= (uint32_t)max_of(st->req.min_bytes, 0);
 	if (enough || st->error || st->last || st->part_count == 0 || r->now_ns >= st->deadline_ns)
-		return API_REPLY;
+		return fetch_reply(r, st);
 	return fetch_wait(r, st);
-}
-
-static int16_t fetch_session_error(const struct kp_fetch_request *q)
-{
-	if (q->session_epoch == FETCH_SESSION_FULL || q->session_epoch == FETCH_SESSION_FINAL)
-		return KE_NONE;
-	return KE_FETCH_SESSION_ID_NOT_FOUND;
 }
 
 static enum api_step fetch_start(struct api_req *r)
@@ -248,16 +244,17 @@ static enum api_step fetch_start(struct api_req *r)
 	int err = kp_decode_fetch_request(&r->body, r->hdr.version, &st->req, r->arena);
 	if (err != 0)
 		return api_decode_failed(err);
+	kp_default_fetch_response(&st->resp);
+	if (!fetch_session_begin(r->fetch, &st->req, r->hdr.version >= FETCH_BY_ID, r->arena,
+		    &st->resp.error_code))
+		return API_TOO_LARGE;
+	if (st->resp.error_code != KE_NONE)
+		return API_REPLY;
 	if (!fetch_layout(r, st))
 		return API_TOO_LARGE;
-	st->resp.error_code = fetch_session_error(&st->req);
-	if (st->resp.error_code != KE_NONE) {
-		st->resp.n_topics = 0;
-		return API_REPLY;
-	}
 	st->max_bytes = (uint32_t)min_of(max_of(st->req.max_bytes, 0), r->limits->fetch_max_bytes);
 	st->deadline_ns = r->now_ns + (uint64_t)max_of(st->req.max_wait_ms, 0) * NS_PER_MS;
-	return fetch_ask_group(r, st) ? API_WAIT : API_REPLY;
+	return fetch_ask_group(r, st) ? API_WAIT : fetch_reply(r, st);
 }
 
 static enum api_step fetch_resume(struct api_req *r)
@@ -267,7 +264,7 @@ static enum api_step fetch_resume(struct api_req *r)
 		st->waiting = false;
 		st->last = r->now_ns >= st->deadline_ns;
 		fetch_drop(r, st);
-		return fetch_ask_group(r, st) ? API_WAIT : API_REPLY;
+		return fetch_ask_group(r, st) ? API_WAIT : fetch_reply(r, st);
 	}
 	fetch_take_group(r, st);
 	return fetch_go_on(r, st);

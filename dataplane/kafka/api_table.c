@@ -27,11 +27,13 @@ static const struct kp_api apis[] = {
 	{KP_DELETE_TOPICS, "DeleteTopics", 1, 6, 1, 6, 4, KP_PLANE_CONTROL},
 	{KP_DELETE_RECORDS, "DeleteRecords", 0, 2, 0, 2, 2, KP_PLANE_SHARD},
 	{KP_INIT_PRODUCER_ID, "InitProducerId", 0, 5, 0, 5, 2, KP_PLANE_CONTROL},
+	{KP_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 2, 4, 2, 4, 4, KP_PLANE_SHARD},
 	{KP_DESCRIBE_CONFIGS, "DescribeConfigs", 1, 4, 1, 4, 4, KP_PLANE_CONTROL},
 	{KP_ALTER_CONFIGS, "AlterConfigs", 0, 2, 0, 2, 2, KP_PLANE_CONTROL},
 	{KP_CREATE_PARTITIONS, "CreatePartitions", 0, 3, 0, 3, 2, KP_PLANE_CONTROL},
 	{KP_INCREMENTAL_ALTER_CONFIGS, "IncrementalAlterConfigs", 0, 1, 0, 1, 1, KP_PLANE_CONTROL},
 	{KP_DESCRIBE_CLUSTER, "DescribeCluster", 0, 2, 0, 2, 0, KP_PLANE_SHARD},
+	{KP_DESCRIBE_PRODUCERS, "DescribeProducers", 0, 0, 0, 0, 0, KP_PLANE_SHARD},
 };
 #define API_COUNT (sizeof(apis) / sizeof(apis[0]))
 
@@ -55,11 +57,13 @@ static const uint8_t by_key[KP_API_KEY_LIMIT] = {
 	[KP_DELETE_TOPICS] = 16,
 	[KP_DELETE_RECORDS] = 17,
 	[KP_INIT_PRODUCER_ID] = 18,
-	[KP_DESCRIBE_CONFIGS] = 19,
-	[KP_ALTER_CONFIGS] = 20,
-	[KP_CREATE_PARTITIONS] = 21,
-	[KP_INCREMENTAL_ALTER_CONFIGS] = 22,
-	[KP_DESCRIBE_CLUSTER] = 23,
+	[KP_OFFSET_FOR_LEADER_EPOCH] = 19,
+	[KP_DESCRIBE_CONFIGS] = 20,
+	[KP_ALTER_CONFIGS] = 21,
+	[KP_CREATE_PARTITIONS] = 22,
+	[KP_INCREMENTAL_ALTER_CONFIGS] = 23,
+	[KP_DESCRIBE_CLUSTER] = 24,
+	[KP_DESCRIBE_PRODUCERS] = 25,
 };
 
 const struct kp_api *kp_api_find(int16_t key)

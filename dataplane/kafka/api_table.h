@@ -27,11 +27,13 @@
 	X(DELETE_TOPICS, 20)                                                                       \
 	X(DELETE_RECORDS, 21)                                                                      \
 	X(INIT_PRODUCER_ID, 22)                                                                    \
+	X(OFFSET_FOR_LEADER_EPOCH, 23)                                                             \
 	X(DESCRIBE_CONFIGS, 32)                                                                    \
 	X(ALTER_CONFIGS, 33)                                                                       \
 	X(CREATE_PARTITIONS, 37)                                                                   \
 	X(INCREMENTAL_ALTER_CONFIGS, 44)                                                           \
-	X(DESCRIBE_CLUSTER, 60)
+	X(DESCRIBE_CLUSTER, 60)                                                                    \
+	X(DESCRIBE_PRODUCERS, 61)
 
 enum kp_api_key {
 #define X(name, key) KP_##name = key,
@@ -40,7 +42,7 @@ enum kp_api_key {
 };
 
 /* Size of an array indexed by api key. */
-#define KP_API_KEY_LIMIT 61
+#define KP_API_KEY_LIMIT 62
 
 /* Which thread answers. */
 enum kp_plane {

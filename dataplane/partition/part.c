@@ -206,6 +206,8 @@ static enum part_step try_op(
 		return part_try_list(p, op, out);
 	case PART_TRIM:
 		return part_try_trim(p, op, now_ms, out);
+	case PART_PRODUCERS:
+		return part_try_producers(p, op, now_ms, out);
 	}
 	CHECK(!"an operation of no kind");
 	return PART_STEP_DONE;
@@ -236,6 +238,9 @@ static void clear_results(struct part_op *op)
 		break;
 	case PART_TRIM:
 		op->trim.log_start_offset = -1;
+		break;
+	case PART_PRODUCERS:
+		op->producers.count = 0;
 		break;
 	}
 }

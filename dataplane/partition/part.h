@@ -96,6 +96,7 @@ enum part_op_kind {
 	PART_WAIT, /* finishes when the high watermark is above `wait.offset`, or by part_cancel */
 	PART_LIST, /* ListOffsets */
 	PART_TRIM, /* DeleteRecords */
+	PART_PRODUCERS, /* DescribeProducers */
 };
 
 /*
@@ -163,6 +164,11 @@ struct part_op {
 			/* result; -1 on error */
 			int64_t log_start_offset;
 		} trim;
+		struct {
+			/* borrowed, room for PRODUCERS_PER_PART; written until it is finished */
+			struct producer_state *to;
+			uint32_t count; /* result: how many; idle longest first */
+		} producers;
 	};
 };
 
@@ -265,7 +271,7 @@ struct part {
 	struct lblock *history_blocks;	   /* to read into */
 	uint32_t history_count;
 	uint32_t history_tries; /* reads in a row that have failed */
-	struct list early;	/* part_op, idempotent appends, and trims, that wait for it */
+	struct list early; /* part_op, idempotent appends, trims and the like that wait for it */
 	struct list duplicates; /* part_op, appends whose original is not durable yet */
 	bool noting;		/* ST_NOTE is at the storage */
 	int64_t note_offset;	/* of the newest note */

@@ -48,6 +48,9 @@ void part_producer_stored(struct part *p, const uint8_t *head, int64_t now_ms);
 uint32_t part_producers_note(struct part *p);
 /* Takes over a note; its offset, or -1: it cannot be used, and nothing is known. */
 int64_t part_producers_from_note(struct part *p, const uint8_t *note, uint32_t len);
+/* Tells of all that are durable. */
+enum part_step part_try_producers(
+	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
 /* Forgets all of this partition's. */
 void part_producers_clear(struct part *p);
 

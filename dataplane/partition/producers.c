@@ -335,3 +335,27 @@ int64_t part_producers_from_note(struct part *p, const uint8_t *note, uint32_t l
 		part_producers_clear(p);
 	return usable ? n.offset : -1;
 }
+
+enum part_step part_try_producers(
+	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
+{
+	if (p->env->producers && p->history != PART_HISTORY_KNOWN) {
+		list_push_back(&p->early, &op->node);
+		part_history_begin(p, now_ms, out);
+		return PART_STEP_DONE;
+	}
+	list_for_each (it, &p->producers) {
+		const struct producer *pr = list_entry(it, struct producer, node);
+		const struct producer_window *w = &pr->durable;
+		if (w->count == 0)
+			continue;
+		op->producers.to[op->producers.count++] = (struct producer_state){
+			.id = pr->id,
+			.used_ms = pr->used_ms,
+			.epoch = w->epoch,
+			.last_sequence = producer_last_sequence(&w->batches[w->count - 1]),
+		};
+	}
+	part_finish(op, KE_NONE, out);
+	return PART_STEP_DONE;
+}

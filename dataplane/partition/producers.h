@@ -26,6 +26,14 @@ struct producer_batch {
 	int32_t last_delta; /* records but one */
 };
 
+/* What is told of a producer to who asks. */
+struct producer_state {
+	int64_t id;
+	int64_t used_ms; /* wall clock of its last batch */
+	int16_t epoch;
+	int32_t last_sequence;
+};
+
 /* The last batches of one epoch, oldest first. */
 struct producer_window {
 	int16_t epoch;

@@ -383,6 +383,7 @@ static void request_fill_api(struct request *r)
 	r->api.host = &s->host;
 	r->api.image = s->image;
 	r->api.limits = &s->limits;
+	r->api.fetch = r->session ? &r->session->fetch : NULL;
 	r->api.now_ns = s->now_ns;
 	r->api.now_ms = s->now_ms;
 }

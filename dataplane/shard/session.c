@@ -41,7 +41,7 @@ void session_accepted(struct shard *s, const struct net_event *ev)
 		net_close(s->net, ev->conn, true);
 		return;
 	}
-	*se = (struct session){.shard = s, .conn = ev->conn};
+	*se = (struct session){.shard = s, .conn = ev->conn, .fetch = {.all = &s->fetch_sessions}};
 	list_init(&se->node);
 	list_init(&se->requests);
 	list_init(&se->sending);
@@ -78,6 +78,7 @@ void session_closed(struct session *se)
 		request_free(list_entry(n, struct request, node));
 	while ((n = list_front(&se->requests)))
 		request_free(list_entry(n, struct request, node));
+	fetch_slot_close(&se->fetch);
 	list_remove(&se->node);
 	s->session_count--;
 	metric_set(&s->metrics.connections, s->session_count);

@@ -57,6 +57,7 @@ struct shard *shard_create(const struct shard_config *cfg)
 	list_init(&s->sessions);
 	list_init(&s->runnable);
 	bufs_init(&s->bufs, cfg->request_bytes);
+	fetch_sessions_init(&s->fetch_sessions, cfg->fetch_session_slots);
 	slab_init(&s->session_slab, sizeof(struct session), 64, cfg->max_conns);
 	slab_init(&s->request_slab, sizeof(struct request), 16,
 		cfg->max_conns + SESSION_MAX_INFLIGHT * 64);
@@ -85,6 +86,7 @@ void shard_destroy(struct shard *s)
 	shard_topics_fini(s);
 	slab_fini(&s->msgs);
 	slab_fini(&s->request_slab);
+	fetch_sessions_fini(&s->fetch_sessions);
 	slab_fini(&s->session_slab);
 	bufs_fini(&s->bufs);
 	if (s->scratch.codec)

@@ -39,6 +39,7 @@ struct shard_config {
 	uint64_t clean_every_ns;	/* log.cleaner.backoff.ms; 0: never */
 	uint64_t upkeep_delay_ns;	/* log.initial.task.delay.ms */
 	int64_t producer_expiration_ms; /* producer.id.expiration.ms */
+	uint32_t fetch_session_slots;	/* max.incremental.fetch.session.cache.slots, its share */
 	struct api_limits limits;
 };
 

@@ -39,6 +39,7 @@ struct session {
 	uint32_t frame_cap;
 	uint32_t frame_have;
 	uint32_t frame_need;
+	struct fetch_slot fetch;
 	uint64_t active_ns; /* last time bytes came or went */
 	bool paused;
 	bool closing; /* net_close was called: input is dropped */
@@ -144,6 +145,7 @@ struct shard {
 	struct list sessions;
 	uint32_t session_count;
 	struct slab session_slab;
+	struct fetch_sessions fetch_sessions;
 	struct slab request_slab;
 	struct slab msgs;
 	struct list runnable; /* request.run: operations are back, resume */

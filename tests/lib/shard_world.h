@@ -312,6 +312,7 @@ static int world_setup_without_image(void **state)
 		.frame_max = 4 << 20,
 		.max_conns = 8,
 		.conn_idle_ns = 600 * NS_PER_S,
+		.fetch_session_slots = 2,
 		.cpu = -1,
 		.limits = {.fetch_max_bytes = 1 << 20, .fetch_part_max_bytes = 1 << 20}};
 	w->shard = shard_create(&cfg);

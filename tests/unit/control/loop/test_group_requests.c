@@ -83,6 +83,7 @@ static void carry_out(struct env *e, struct msg *m)
 		break;
 	case PART_WAIT:
 	case PART_TRIM:
+	case PART_PRODUCERS:
 		fail_msg("nobody waits or trims here");
 	}
 	mesh_answer(&e->shard[op->shard], m);

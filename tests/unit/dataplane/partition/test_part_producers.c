@@ -287,6 +287,43 @@ static void after_a_restart_the_log_says_who_sent_what(void **state)
 	world_free(w);
 }
 
+static void who_asks_is_told_of_all_that_is_durable_once_it_is_known(void **state)
+{
+	struct world *w = world_open(POOL);
+	struct producer_state to[PRODUCERS_PER_PART];
+	struct part_op op = {.kind = PART_PRODUCERS, .current_leader_epoch = -1};
+	struct try t;
+	op.producers.to = to;
+	SEND(w, 9, 2, 0, 3, 0);
+	SEND(w, 8, 0, 7, 1, 3);
+	SEND(w, 9, 2, 3, 2, 4);
+	begin(w, &t, 7, 0, 0, 1);
+	fx_start(w->f, &op);
+	assert_ptr_equal(fx_done(w->f), &op);
+	assert_int_equal(op.producers.count, 2); /* 7 is not durable */
+	run(w);
+	assert_ptr_equal(fx_done(w->f), &t.op);
+	end(&t);
+	restart(w);
+	fx_start(w->f, &op);
+	assert_null(fx_done(w->f));
+	run(w);
+	assert_ptr_equal(fx_done(w->f), &op);
+	assert_int_equal(op.error, KE_NONE);
+	assert_int_equal(op.producers.count, 3);
+	bool seen = false;
+	for (uint32_t i = 0; i < op.producers.count; i++) {
+		if (to[i].id != 9)
+			continue;
+		seen = true;
+		assert_int_equal(to[i].epoch, 2);
+		assert_int_equal(to[i].last_sequence, 4);
+		assert_true(to[i].used_ms > 0);
+	}
+	assert_true(seen);
+	world_free(w);
+}
+
 static void appends_wait_for_the_history_and_others_do_not(void **state)
 {
 	struct world *w = world_open(POOL);
@@ -526,6 +563,7 @@ int main(void)
 		cmocka_unit_test(a_note_spares_the_reading_of_what_is_before_it),
 		cmocka_unit_test(a_note_has_nothing_that_is_not_durable),
 		cmocka_unit_test(a_damaged_note_is_as_if_there_were_none),
+		cmocka_unit_test(who_asks_is_told_of_all_that_is_durable_once_it_is_known),
 		cmocka_unit_test(what_is_deleted_before_it_was_read_is_not_held_against_anyone),
 		cmocka_unit_test(nothing_is_cut_off_before_it_was_read),
 		cmocka_unit_test(damage_costs_the_memory_of_producers_and_no_append),
