@@ -396,7 +396,7 @@ static uint32_t call_number(struct play *p, const char *s)
 	return v;
 }
 
-static void call_send(struct play *p, uint32_t len)
+static void call_queue(struct play *p, uint32_t len)
 {
 	struct ipstack_conn_info info;
 	PLAY(p, p->lent_bytes + len <= sizeof(p->lent));
@@ -407,7 +407,6 @@ static void call_send(struct play *p, uint32_t len)
 	p->lent_bytes += len;
 	struct net_iov iov = {.p = at, .len = len};
 	PLAY(p, ipstack_send(p->s, p->now_ns, p->conn, &iov, 1, p->lent_bytes) == 0);
-	play_turn(p);
 }
 
 /* All DATA since the last read has this length and the right bytes. */
@@ -602,8 +601,8 @@ static void call_config(struct play *p, const struct step *st)
 static void step_call(struct play *p, const struct step *st)
 {
 	const char *w = st->word[0];
-	if (strcmp(w, "send") == 0)
-		call_send(p, call_number(p, st->word[1]));
+	if (strcmp(w, "send") == 0 || strcmp(w, "queue") == 0)
+		call_queue(p, call_number(p, st->word[1]));
 	else if (strcmp(w, "read") == 0)
 		call_read(p, call_number(p, st->word[1]));
 	else if (strcmp(w, "event") == 0)
@@ -637,7 +636,8 @@ static void step_call(struct play *p, const struct step *st)
 		p->peer_port = (uint16_t)call_number(p, st->word[1]);
 	else if (strcmp(w, "nothing") != 0)
 		play_fail(p, "a word that is none");
-	play_turn(p);
+	if (strcmp(w, "queue") != 0)
+		play_turn(p);
 }
 
 /* Whatever comes in or is called, and the end: all that was sent before must have been expected. */
