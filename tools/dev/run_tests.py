@@ -221,6 +221,7 @@ def part_sim(r, seed=None):
         return
     seeds = 2000 if r.full else 200
     states = 1_000_000 if r.full else 20_000
+    groups = []
     jobs = [(f"sim {seeds} seeds", ["--seeds", str(seeds)])]
     # Crash states in two halves, so that two processors share them; of different workloads.
     for first in (1, 100_001):
@@ -228,6 +229,11 @@ def part_sim(r, seed=None):
                      ["--crash", "--states", str(states // 2), "--first", str(first)]))
     jobs.append(("sim faults", ["--faults"] + ([] if r.full else ["--runs", "1500"])))
     jobs.append(("sim flipped bits", ["--flip", "--runs", "30000" if r.full else "3000"]))
+    # The group coordinator, in two halves.
+    worlds = 10_000 if r.full else 500
+    for first in (1, 100_001):
+        groups.append((f"sim groups, {worlds // 2} worlds from {first}",
+                       ["--seeds", str(worlds // 2), "--first", str(first)]))
     # The checkers and the planted bugs: a simulator that finds nothing proves nothing.
     jobs.append(("sim self-test", ["--selftest"]))
     # Two TCP stacks on a bad wire, in two halves likewise.
@@ -239,6 +245,8 @@ def part_sim(r, seed=None):
         for first in (1, 100_001):
             pool.submit(r.run, f"netsim {wires // 2} seeds from {first}",
                         [netsim, "--seeds", str(wires // 2), str(first)], 600)
+        for name, options in groups:
+            pool.submit(r.run, name, [os.path.join(BUILD, "release/groupsim")] + options, 600)
     r.run("mutations apply", [os.path.join(TOP, "tools/dev/mutate"), "--check"], 60)
 
 

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MR_TESTS_GS_H
+#define MR_TESTS_GS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/list.h"
+#include "base/prng.h"
+#include "control/group/group.h"
+#include "kafka/errcode.h"
+
+/*
+ * The group coordinator and its members in virtual time: requests and answers that are lost, late
+ * or doubled, writes that are late or fail, members that die, leave and come back, and a
+ * coordinator that is killed and reads its log again. Everything comes from one seed.
+ *
+ *   members (gs_classic.c) ──calls──► network ──► coordinator ──writes──► log (gs_log.c)
+ *                 ▲                                     │
+ *                 └────────────── answers ◄─────────────┘  every step: the book (gs_book.c)
+ *
+ * First everything goes wrong; then the world heals, and the groups have to come to rest.
+ */
+
+#define GS_OFFSETS_PARTS 3 /* partitions of __consumer_offsets */
+#define GS_GROUPS 2
+#define GS_MEMBERS_MAX 1000
+#define GS_PARTS_MAX 256 /* of the topic that the groups read */
+#define GS_ID 80
+#define GS_MS 1000000ull
+
+struct gs;
+typedef void gs_fn(struct gs *w, void *arg);
+
+struct gs_event {
+	uint64_t at_ns;
+	uint64_t seq;
+	gs_fn *fn;
+	void *arg;
+	void (*drop)(void *arg); /* NULL: not owned */
+};
+
+enum gs_api { GS_JOIN, GS_SYNC, GS_HEARTBEAT, GS_LEAVE, GS_COMMIT };
+
+/* One request on its way, and its answer on the way back. */
+struct gs_call {
+	struct list node; /* of gs.parked, while the coordinator has it */
+	struct gs_member *m;
+	enum gs_api api;
+	uint64_t serial; /* of the member */
+	bool answered;
+	uint64_t deadline_ns;
+	/* the request */
+	char id[GS_ID];
+	int32_t generation;
+	int32_t partition;
+	int64_t value;
+	int16_t before; /* commit: the error it must not escape, as seen before it */
+	/* SyncGroup of a leader: whom it assigns to */
+	uint32_t n_ids;
+	char (*ids)[GS_ID];
+	/* the answer */
+	int16_t error;
+	int32_t told_generation;
+	char told_id[GS_ID];
+	bool leads;
+	uint32_t n_parts;
+	int32_t parts[GS_PARTS_MAX];
+};
+
+enum gs_member_state { GS_OUT, GS_JOINING, GS_SYNCING, GS_MEMBER };
+
+struct gs_member {
+	uint32_t index;
+	uint32_t group;
+	char name[16];
+	char id[GS_ID];
+	char instance[16]; /* "": dynamic */
+	int16_t version;   /* of JoinGroup */
+	int32_t session_ms, rebalance_ms;
+	enum gs_member_state state;
+	uint64_t serial;  /* of the last call */
+	uint64_t waiting; /* its serial, 0: none */
+	uint64_t life;	  /* one more with each start and death */
+	int32_t generation;
+	uint32_t n_parts;
+	int32_t parts[GS_PARTS_MAX];
+};
+
+/* What was told to members, and must stay true. */
+struct gs_book {
+	int32_t generation; /* newest that somebody was assigned in; -1: none */
+	uint64_t owner[GS_PARTS_MAX];
+	int64_t committed[GS_PARTS_MAX]; /* acknowledged; -1: none */
+};
+
+struct gs_record {
+	uint32_t partition;
+	struct kbytes key, value; /* owned; a null value is a tombstone */
+};
+
+struct gs {
+	uint64_t seed;
+	struct prng rng;
+	struct grp_config cfg;
+	struct grp_core *core;
+	struct grp_now now;
+	/* events: a heap */
+	struct gs_event *events;
+	uint32_t n_events, room_events;
+	uint64_t seq;
+	/* the world */
+	uint32_t n_members, n_parts;
+	struct gs_member *members;
+	bool healed;
+	bool muted;	  /* the coordinator is being killed: its last words are lost */
+	uint32_t lose_in; /* one message in so many is lost; 0: none */
+	uint32_t double_in;
+	uint32_t slow_in; /* or takes seconds */
+	uint32_t fail_in; /* writes */
+	uint64_t life;	  /* of the coordinator */
+	struct list parked;
+	/* the log */
+	struct gs_record *log;
+	uint32_t n_log, room_log;
+	struct list writes[GS_OFFSETS_PARTS];
+	struct gs_book book[GS_GROUPS];
+	/* results */
+	uint64_t hash;
+	uint64_t steps, answers, assignments, commits, restarts, rebalances;
+	uint32_t check_every, unchecked;
+};
+
+/* gs.c */
+/* drop: what to do with arg when the world ends before; NULL: nothing. */
+void gs_at(struct gs *w, uint64_t delay_ns, gs_fn *fn, void *arg, void (*drop)(void *arg));
+/* Milliseconds in ns, from 0 to less than ms. */
+uint64_t gs_some_ms(struct gs *w, uint64_t ms);
+bool gs_one_in(struct gs *w, uint32_t n); /* n 0: never */
+void gs_mix(struct gs *w, uint64_t v);
+const char *gs_group_name(uint32_t group);
+__attribute__((noreturn, format(printf, 2, 3))) void gs_fail(struct gs *w, const char *f, ...);
+#define GS_MUST(w, cond, ...)                                                                      \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			gs_fail(w, __VA_ARGS__);                                                   \
+	} while (0)
+
+/* gs_log.c: the coordinator's life, and what is left of it */
+void gs_core_start(struct gs *w);
+void gs_core_kill(struct gs *w); /* some of what was not acknowledged is durable */
+void gs_append(void *ctx, struct grp_write *write);
+void gs_log_free(struct gs *w);
+
+/* gs_classic.c: members, and what they say */
+void gs_members_make(struct gs *w);
+void gs_reply(void *ctx, void *token, const void *response);
+void gs_member_kill(struct gs *w, struct gs_member *m);
+void gs_member_start(struct gs *w, struct gs_member *m);
+void gs_member_leave(struct gs *w, struct gs_member *m);
+/* Nobody waits for answers that cannot come any more. */
+void gs_calls_lost(struct gs *w);
+
+/* gs_book.c: what must be true */
+void gs_book_assigned(struct gs *w, const struct gs_call *call);
+/* The error that a commit must get at this moment, if any. */
+int16_t gs_book_may_commit(struct gs *w, const struct gs_call *call);
+void gs_book_committed(struct gs *w, const struct gs_call *call);
+void gs_book_step(struct gs *w);
+void gs_book_loaded(struct gs *w, uint32_t offsets_partition);
+void gs_book_rest(struct gs *w);
+
+#endif
