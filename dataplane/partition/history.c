@@ -21,7 +21,7 @@ _Static_assert(PRODUCER_NOTE_MAX <= ST_NOTE_MAX, "the storage takes any note");
 
 #define READ_BLOCKS 64u
 #define READ_BLOCKS_LEAST 2u
-#define READ_TRIES 4u /* a read that has failed may come off yet: what is skipped is forgotten */
+#define READ_TRIES 16u /* a read that has failed may come off yet: what is skipped is forgotten */
 
 static bool tracks(const struct part *p)
 {

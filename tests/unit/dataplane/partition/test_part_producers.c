@@ -468,7 +468,7 @@ static void damage_costs_the_memory_of_producers_and_no_append(void **state)
 	restart(w);
 	begin(w, &t, 9, 0, 1, 1);
 	fx_answer(w->f, ST_E_NOT_FOUND); /* no note */
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 16; i++) {
 		assert_int_equal(fx_front(w->f)->op, ST_READ);
 		fx_answer(w->f, ST_E_CORRUPT);
 	}
@@ -487,7 +487,7 @@ static void a_read_that_fails_for_once_forgets_nobody(void **state)
 	restart(w);
 	begin(w, &t, 9, 0, 0, 1);
 	fx_answer(w->f, ST_E_NOT_FOUND); /* no note */
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 15; i++)
 		fx_answer(w->f, ST_E_CORRUPT);
 	run(w);
 	assert_ptr_equal(fx_done(w->f), &t.op);
