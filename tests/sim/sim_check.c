@@ -172,6 +172,18 @@ static void check_order(struct check *c, const struct chk_attempt *a, int64_t ba
 	o->last_number = max_of(o->last_number, a->number);
 }
 
+/* Attempts are numbered as they are handed to the partition, whoever sends them and however many
+ * are in flight. */
+static void check_call_order(struct check *c, struct chk_part *p, uint32_t attempt, int64_t base)
+{
+	if (is_once(&c->attempts[attempt]))
+		return; /* one attempt is handed over many times */
+	if (attempt < p->last)
+		violated(c, CHK_CALL_ORDER, "attempt %u at %lld comes after attempt %u", attempt,
+			(long long)base, p->last);
+	p->last = attempt;
+}
+
 /* The attempt is known to stand at base. */
 static struct chk_entry *learn(struct check *c, uint32_t part, int64_t base, uint32_t attempt)
 {
@@ -202,6 +214,7 @@ static struct chk_entry *learn(struct check *c, uint32_t part, int64_t base, uin
 		return NULL;
 	}
 	check_order(c, a, base);
+	check_call_order(c, p, attempt, base);
 	if (p->count == p->capacity) {
 		p->capacity = p->capacity ? p->capacity * 2 : 64;
 		p->log = realloc(p->log, p->capacity * sizeof(*p->log));

@@ -33,6 +33,7 @@
 	X(WATERMARK_BACK, "the high watermark went back")                                          \
 	X(BEYOND_WATERMARK, "data at or beyond the high watermark was given out")                  \
 	X(ORDER, "batches of a producer with one in flight are out of order")                      \
+	X(CALL_ORDER, "batches of a partition stand in another order than they were handed over")  \
 	X(FETCH_SHAPE, "a fetch is empty, too large, or does not begin at its batch")              \
 	X(LIST, "ListOffsets is wrong")                                                            \
 	X(START, "the log's start went back, or beyond what was asked")
@@ -71,6 +72,7 @@ struct chk_part {
 	int64_t watermark; /* of this incarnation */
 	int64_t start;	   /* as told last */
 	int64_t start_max; /* as far as it was asked to go */
+	uint32_t last;	   /* attempt in the log, but for those of idempotent producers */
 };
 
 /* What is known of a producer at one partition, for the order of first appearances. */

@@ -131,6 +131,14 @@ static void acked_beyond(struct check *c)
 	chk_acked(c, 4, 7);
 }
 
+static void other_than_handed_over(struct check *c)
+{
+	static const uint32_t late[] = {5}, early[] = {4};
+	good_start(c);
+	fetch(c, 6, 6, late, 1, 8);
+	fetch(c, 8, 8, early, 1, 10);
+}
+
 static void invented(struct check *c)
 {
 	static const uint32_t one[] = {4};
@@ -323,6 +331,7 @@ static const struct {
 	{"another batch at a known offset", contradicted, CHK_CONTRADICTED},
 	{"two acknowledgements of one offset", acked_twice_the_offset, CHK_ACK_OFFSET},
 	{"an acknowledgement beyond the end", acked_beyond, CHK_ACK_OFFSET},
+	{"another order than handed over", other_than_handed_over, CHK_CALL_ORDER},
 	{"a batch that nobody sent", invented, CHK_INVENTED},
 	{"a batch of another partition", of_another_partition, CHK_INVENTED},
 	{"changed bytes with a right checksum", changed, CHK_CHANGED},

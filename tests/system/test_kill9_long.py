@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import random
+import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -68,6 +69,7 @@ class Partition:
         self.sent = 0
         self.known = {}      # offset: number; acknowledged, or seen once
         self.latest = {}     # compacted: key: largest known offset
+        self.fates = {}      # number: acknowledged at which offset; None: reported as failed
         self.start = 0       # it starts here or later
         self.trimmed = 0     # by DeleteRecords up to here, perhaps
 
@@ -105,6 +107,7 @@ class Load:
         def on_delivery(err, msg):
             with self.lock:
                 self.open -= 1
+                part.fates[seq] = None if err else msg.offset()
                 if err:
                     self.failed += 1
                     return
@@ -179,9 +182,24 @@ class Checker:
         for i in range(1, len(records)):
             assert records[i].offset > records[i - 1].offset, f"{part}: offset {records[i].offset} comes again"
             assert numbers[i] > numbers[i - 1], \
-                f"{part}: number {numbers[i]} at {records[i].offset} after {numbers[i - 1]}"
+                f"{part}: number {numbers[i]} at {records[i].offset} after {numbers[i - 1]}: " + \
+                self.surroundings(part, records, numbers, i)
         for r, seq in zip(records, numbers):
             part.learn(r.offset, seq)
+
+    def surroundings(self, part, records, numbers, i):
+        """What is known of the records around i, and the batches that they are in."""
+        near = range(max(i - 6, 0), min(i + 6, len(records)))
+        said = [f"{numbers[k]} at {records[k].offset}, reported {part.fates.get(numbers[k], 'not')}" for k in near]
+        with wire.Connection(self.broker.address) as c:
+            _, _, data = c.fetch(part.kind.name, {part.number: records[near[0]].offset})[part.number]
+        at = 0
+        while at + 61 <= len(data):
+            base, size, epoch = struct.unpack_from(">qii", data, at)
+            last, first_ms = struct.unpack_from(">iq", data, at + 23)
+            said.append(f"batch {base} to {base + last} of epoch {epoch}, made at {first_ms}")
+            at += 12 + size
+        return "; ".join(said[:40])
 
     def from_start(self, part, records, start):
         """Without those that retention removed while they were read, so that the reader had to begin again."""
