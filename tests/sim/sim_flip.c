@@ -12,6 +12,7 @@
 #include "sim_words.h"
 
 #define PAGE 4096u
+#define SECTOR 512u
 #define FAILURES_MAX 200u
 #define REPORTS_MAX 3u /* of one kind of harm */
 #define FILES_MAX 256u
@@ -369,18 +370,55 @@ static bool is_enough(const struct flip *x)
 	return x->failures >= FAILURES_MAX;
 }
 
-static void flip_file(struct flip *x, uint64_t total_bits)
+/* About as many bits as were asked for, spread over the file. */
+static void flip_some(struct flip *x, uint64_t total_bits)
 {
 	uint64_t bits = x->file->size * 8;
-	uint64_t want = x->o->runs ? x->o->runs * bits / total_bits + FLIPS_PER_FILE : bits;
+	uint64_t want = min_of(x->o->runs * bits / total_bits + FLIPS_PER_FILE, bits);
 	struct prng rng = {.s = x->seed};
-	x->harm = HARM_FLIP;
-	for (uint64_t i = 0; i < min_of(want, bits) && !is_enough(x); i++) {
-		uint64_t from = bits * i / min_of(want, bits);
-		uint64_t room = bits / min_of(want, bits);
-		x->at = want >= bits ? i : min_of(from + prng_below(&rng, room), bits - 1);
+	for (uint64_t i = 0; i < want && !is_enough(x); i++) {
+		uint64_t from = bits * i / want;
+		x->at = min_of(from + prng_below(&rng, bits / want), bits - 1);
 		try(x);
 	}
+}
+
+/* Whether the sector holds nothing but zeros. */
+static bool is_blank(const struct flip *x, uint64_t sector)
+{
+	static const uint8_t zeros[SECTOR];
+	uint8_t bytes[SECTOR] = {0};
+	uint64_t at = sector * SECTOR;
+	sim_disk_peek(x->base, x->file->path, at, bytes,
+		(uint32_t)min_of(x->file->size - at, (uint64_t)SECTOR));
+	return memcmp(bytes, zeros, SECTOR) == 0;
+}
+
+/* Every bit. Where sector after sector is blank (room that nobody has written yet), all bits of the
+ * first one, and one bit of each other. */
+static void flip_all(struct flip *x)
+{
+	struct prng rng = {.s = x->seed};
+	bool blank_before = false;
+	for (uint64_t sector = 0; sector * SECTOR < x->file->size; sector++) {
+		uint64_t from = sector * SECTOR * 8;
+		uint64_t bits = min_of(x->file->size * 8 - from, (uint64_t)SECTOR * 8);
+		bool blank = is_blank(x, sector), one = blank && blank_before;
+		blank_before = blank;
+		uint64_t first = one ? from + prng_below(&rng, bits) : from;
+		for (x->at = first; x->at < (one ? first + 1 : from + bits) && !is_enough(x);
+			x->at++)
+			try(x);
+	}
+}
+
+static void flip_file(struct flip *x, uint64_t total_bits)
+{
+	x->harm = HARM_FLIP;
+	if (x->o->runs)
+		flip_some(x, total_bits);
+	else
+		flip_all(x);
 }
 
 static void harm_pages(struct flip *x)
@@ -419,6 +457,14 @@ static void harm_file(struct flip *x)
 		try(x);
 }
 
+static void say_progress(const struct flip *x, uint32_t files)
+{
+	printf("%s: %u of %u files, %" PRIu64 " harms, %" PRIu64 " failed\n",
+		x->ending ? "after a power cut" : "after a clean stop", files, x->files.count,
+		x->runs, x->failures);
+	fflush(stdout);
+}
+
 static void one_ending(struct flip *x)
 {
 	uint64_t bits = 0;
@@ -439,6 +485,8 @@ static void one_ending(struct flip *x)
 		flip_file(x, bits);
 		harm_pages(x);
 		harm_file(x);
+		if (x->o->runs == 0)
+			say_progress(x, i + 1);
 	}
 	if (x->look)
 		look_free(x->look);
