@@ -5,20 +5,25 @@
  * or configuration, 1 for anything that the machine refuses.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/config/config.h"
 #include "control/loop/loop.h"
+#include "control/process/privileges.h"
+#include "net/ipstack.h"
 #include "net/net.h"
 #include "shard/shard.h"
 #include "storage/storage.h"
@@ -28,7 +33,6 @@
 #define MAIN_MAX_SHARDS 64
 #define MAIN_MAX_WORKERS 16
 #define MAIN_RING 4096
-#define MAIN_SPIN_NS (50 * NS_PER_US)
 #define MAIN_RECV_BUFFER 65536u
 #define MAIN_RECV_MEMORY (16u << 20)
 #define MAIN_SEND_QUEUE 4096u
@@ -157,9 +161,15 @@ static int broker_open_dpdk(struct broker *b)
 		.log_bytes = b->log_bytes,
 		.max_conns = (uint32_t)min_of(c->max_connections, MAIN_MAX_CONNS),
 		.listen_port = c->listeners.v[0].port,
+		.newreno = c->tcp_congestion == CONFIG_CONGESTION_NEWRENO,
+		.no_ecn = !c->tcp_ecn,
+		.vlan = (uint16_t)c->dpdk_vlan,
+		.no_offloads = c->dpdk_offloads == CONFIG_OFFLOADS_OFF,
+		.nap_max_ns = (uint64_t)c->poll_nap_max_us * NS_PER_US,
 		.verbose = c->dpdk_verbose,
 	};
-	snprintf(d.port, sizeof(d.port), "%.127s", c->dpdk_port);
+	snprintf(d.port, sizeof(d.port), "%.255s", c->dpdk_port);
+	snprintf(d.eal, sizeof(d.eal), "%.255s", c->dpdk_eal);
 	snprintf(d.address, sizeof(d.address), "%.63s", c->dpdk_address);
 	snprintf(d.gateway, sizeof(d.gateway), "%.63s", c->dpdk_gateway);
 	snprintf(d.hugepages, sizeof(d.hugepages), "%s", huge[c->hugepages]);
@@ -249,6 +259,27 @@ static struct st_config broker_storage(struct broker *b, uint16_t worker)
 	};
 }
 
+static int broker_open_dirs(struct broker *b)
+{
+	struct st_config storage = broker_storage(b, 0);
+	b->dirs = st_dirs_open(&storage, b->err, sizeof(b->err));
+	if (!b->dirs)
+		return -1;
+	b->logs_found = st_dirs_log_count(b->dirs); /* before the workers take them over */
+	return 0;
+}
+
+/*
+ * Capabilities that stay: to lock memory, which io_uring's registered buffers and a card's mappings
+ * are accounted as; and the af_xdp driver takes its program off the interface at the end.
+ */
+static uint64_t broker_capabilities(const struct broker *b)
+{
+	const uint64_t one = 1, bpf = one << 39; /* CAP_BPF is not in older headers */
+	bool xdp = b->dpdk && strncmp(b->cfg.dpdk_port, "af_xdp:", 7) == 0;
+	return one << CAP_IPC_LOCK | (xdp ? one << CAP_NET_ADMIN | bpf : 0);
+}
+
 static int broker_open_workers(struct broker *b)
 {
 	for (uint16_t i = 0; i < b->worker_count; i++) {
@@ -273,6 +304,8 @@ static int broker_open_shards(struct broker *b)
 	int64_t request_bytes = c->memory_request_bytes;
 	if (c->queued_max_request_bytes > 0)
 		request_bytes = min_of(request_bytes, c->queued_max_request_bytes);
+	uint64_t seed;
+	CHECK(getrandom(&seed, sizeof(seed), 0) == sizeof(seed));
 	for (uint16_t i = 0; i < b->shard_count; i++) {
 		struct shard_config sc = {
 			.index = i,
@@ -291,7 +324,7 @@ static int broker_open_shards(struct broker *b)
 			.conn_idle_ns = c->connections_max_idle_ms > 0
 						? (uint64_t)c->connections_max_idle_ms * NS_PER_MS
 						: 0,
-			.spin_ns = MAIN_SPIN_NS,
+			.spin_ns = (uint64_t)c->poll_spin_us * NS_PER_US,
 			.busy_poll = c->poll_mode == CONFIG_POLL_BUSY,
 			.cpu = cpu_of(&c->shard_cpus, i),
 			.retain_every_ns = ns_of_ms(max_of(c->retention_check_ms, (int64_t)1)),
@@ -303,6 +336,7 @@ static int broker_open_shards(struct broker *b)
 				((uint32_t)c->fetch_session_slots + b->shard_count - 1) /
 				b->shard_count,
 			.producer_expiration_ms = c->producer_expiration_ms,
+			.quota_seed = seed,
 			.limits =
 				{
 					.fetch_max_bytes = (int32_t)min_of(
@@ -328,6 +362,11 @@ static const struct metric_desc net_rows[] = {
 	NET_METRICS(X)
 #undef X
 };
+static const struct metric_desc port_rows[] = {
+#define X(n, h) {.name = "port_" #n, .help = h, .offset = offsetof(struct net_dpdk_metrics, n)},
+	NET_DPDK_METRICS(X)
+#undef X
+};
 static const struct metric_desc shard_rows[] = {
 #define X(n, h) {.name = #n, .help = h, .offset = offsetof(struct shard_metrics, n)},
 	SHARD_METRICS(X)
@@ -342,6 +381,8 @@ static const struct metric_desc st_rows[] = {
 static int broker_add_metrics(struct broker *b, struct net *const *nets)
 {
 	struct admin *a = ctl_admin(b->ctl);
+	uint32_t stack_count;
+	const struct metric_desc *stack_rows = ipstack_metric_table(&stack_count);
 	int rc = 0;
 	for (uint16_t i = 0; i < b->shard_count; i++) {
 		char *label = b->labels[i];
@@ -350,6 +391,12 @@ static int broker_add_metrics(struct broker *b, struct net *const *nets)
 			shard_metrics_of(b->shards[i]), label);
 		rc |= admin_add_metrics(
 			a, net_rows, array_size(net_rows), &nets[i]->metrics, label);
+		if (!b->dpdk)
+			continue;
+		rc |= admin_add_metrics(
+			a, port_rows, array_size(port_rows), net_dpdk_metrics_of(nets[i]), label);
+		rc |= admin_add_metrics(
+			a, stack_rows, stack_count, net_dpdk_stack_metrics_of(nets[i]), label);
 	}
 	for (uint16_t i = 0; i < b->worker_count; i++) {
 		char *label = b->labels[MAIN_MAX_SHARDS + i];
@@ -367,11 +414,6 @@ static int broker_open(struct broker *b)
 	broker_raise_limits(&b->cfg);
 	if (broker_size(b) != 0 || broker_open_signals(b) != 0)
 		return -1;
-	struct st_config storage = broker_storage(b, 0);
-	b->dirs = st_dirs_open(&storage, b->err, sizeof(b->err));
-	if (!b->dirs)
-		return -1;
-	b->logs_found = st_dirs_log_count(b->dirs); /* before the workers take them over */
 	if (broker_open_memory(b) != 0)
 		return -1;
 	if (mesh_init(&b->mesh, (uint16_t)(b->shard_count + 1), MAIN_RING) != 0)
@@ -382,6 +424,11 @@ static int broker_open(struct broker *b)
 			return -1;
 	struct net *nets[MAIN_MAX_SHARDS];
 	memcpy(nets, b->nets, sizeof(nets));
+	/* What follows belongs to the user that the broker runs as. */
+	if (privileges_drop(b->cfg.process_user, broker_capabilities(b), b->err, sizeof(b->err)) !=
+			0 ||
+		broker_open_dirs(b) != 0)
+		return -1;
 	if (broker_open_workers(b) != 0 || broker_open_shards(b) != 0)
 		return -1;
 	struct ctl_options opt = {

@@ -66,6 +66,7 @@ enum st_op {
 	ST_RETAIN, /* delete old segments as the policy says */
 	ST_CLEAN,  /* compact as the policy says; answered when nothing (more) is due */
 	ST_NOTE,   /* keep a note of the asker beside the log, or bring it back */
+	ST_SIZE,   /* how large the log is, and where */
 	ST_DELETE, /* close the log and delete its files; survives a crash half-way */
 	ST_CLOSE,  /* close the log; cleanly unless it is offline */
 };
@@ -204,6 +205,9 @@ struct st_req {
 			uint32_t size; /* of the note, or of the room for it; <= ST_NOTE_MAX */
 			uint32_t len;  /* result */
 		} note;
+		struct {
+			uint64_t bytes; /* result: of the segments that are not removed yet */
+		} size;
 	};
 };
 

@@ -246,6 +246,103 @@ void tcp_send_and_ack(benchmark::State &state)
 }
 BENCHMARK(tcp_send_and_ack)->ArgName("payload")->Arg(100)->Arg(536);
 
+/*
+ * A request of `payload` bytes comes and its answer leaves: 32 at a time on one connection, as a
+ * client that pipelines sends them. The answers share segments, and the next requests acknowledge
+ * them. Nothing is left out but the port: parsing, both directions of TCP, events, headers.
+ */
+void tcp_request_and_answer(benchmark::State &state)
+{
+	uint32_t payload = static_cast<uint32_t>(state.range(0));
+	Peer p(payload);
+	std::vector<uint8_t> text(payload, 'y');
+	net_iov iov = {text.data(), payload};
+	uint64_t sent = 0, bytes = 0;
+	for (auto _ : state) {
+		for (uint32_t i = 0; i < kBurst; i++) {
+			uint8_t *f = p.number(i, false);
+			ipstack_input(p.s, p.now, f, kHdr + payload, true, true, f);
+			p.seq += payload;
+		}
+		ipstack_event ev;
+		while (ipstack_event_pop(p.s, &ev)) {
+			sent += ev.kind == IPSTACK_EV_SENT;
+			if (ev.kind != IPSTACK_EV_DATA)
+				continue;
+			bytes += ev.data.len;
+			if (ipstack_send(p.s, p.now, p.conn, &iov, 1, 1) != 0)
+				std::abort();
+		}
+		ipstack_release(p.s);
+		p.drain(nullptr);
+		p.ack += kBurst * payload;
+		p.now += 10000;
+		ipstack_timers(p.s, p.now);
+	}
+	if (bytes != static_cast<uint64_t>(state.iterations()) * kBurst * payload ||
+		sent + kBurst < static_cast<uint64_t>(state.iterations()) * kBurst)
+		state.SkipWithError("a request or an answer is missing");
+	state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kBurst));
+}
+BENCHMARK(tcp_request_and_answer)->ArgName("payload")->Arg(64)->Arg(150);
+
+/* The same with one request at a time: each answer has a segment of its own. */
+void tcp_ping_pong(benchmark::State &state)
+{
+	uint32_t payload = 64;
+	Peer p(payload);
+	std::vector<uint8_t> text(payload, 'y');
+	net_iov iov = {text.data(), payload};
+	for (auto _ : state) {
+		uint8_t *f = p.number(0, false);
+		ipstack_input(p.s, p.now, f, kHdr + payload, true, true, f);
+		p.seq += payload;
+		ipstack_event ev;
+		while (ipstack_event_pop(p.s, &ev))
+			if (ev.kind == IPSTACK_EV_DATA &&
+				ipstack_send(p.s, p.now, p.conn, &iov, 1, 1) != 0)
+				std::abort();
+		ipstack_release(p.s);
+		if (p.drain(nullptr) != 1)
+			std::abort();
+		p.ack += payload;
+		p.now += 10000;
+		ipstack_timers(p.s, p.now);
+	}
+	state.SetItemsProcessed(static_cast<int64_t>(state.iterations()));
+}
+BENCHMARK(tcp_ping_pong);
+
+/* Bulk: 32 full segments leave, one ACK for every second one comes. */
+void tcp_bulk_send(benchmark::State &state)
+{
+	uint32_t payload = 536; /* the peer has told no MSS */
+	Peer p(0);
+	std::vector<uint8_t> text(kBurst * payload, 'y');
+	net_iov iov = {text.data(), kBurst * payload};
+	uint64_t left = 0;
+	for (auto _ : state) {
+		if (ipstack_send(p.s, p.now, p.conn, &iov, 1, 1) != 0)
+			std::abort();
+		for (uint32_t acked = 0; acked < kBurst; acked += 2) {
+			left += p.drain(nullptr);
+			p.ack += 2 * payload;
+			uint8_t *f = p.number(0, false);
+			ipstack_input(p.s, p.now, f, kHdr, true, true, f);
+		}
+		ipstack_event ev;
+		while (ipstack_event_pop(p.s, &ev))
+			continue;
+		ipstack_release(p.s);
+		p.now += 10000;
+		ipstack_timers(p.s, p.now);
+	}
+	if (left != static_cast<uint64_t>(state.iterations()) * kBurst)
+		state.SkipWithError("segments are missing");
+	state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kBurst * payload));
+}
+BENCHMARK(tcp_bulk_send);
+
 /* Only the ACK: it acknowledges nothing new and everything is idle. */
 void tcp_pure_ack(benchmark::State &state)
 {

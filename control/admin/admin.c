@@ -62,20 +62,27 @@ static void page_config(const struct admin *a, struct page *p)
 
 static const struct {
 	const char *path;
-	void (*write)(const struct admin *a, struct page *p);
+	void (*write)(const struct admin *a, struct page *p); /* NULL: see route */
 } pages[] = {
 	{"/metrics", admin_page_metrics},
 	{"/healthz", page_healthz},
 	{"/readyz", page_readyz},
 	{"/config", page_config},
+	{"/connections", NULL},
+	{"/capture", NULL},
 };
+
+static bool is_get(const char *method)
+{
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
 
 static void page_write(const struct admin *a, const char *method, const char *url, struct page *p)
 {
 	for (size_t i = 0; i < array_size(pages); i++) {
 		if (strcmp(pages[i].path, url) != 0)
 			continue;
-		if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
+		if (is_get(method)) {
 			pages[i].write(a, p);
 			return;
 		}
@@ -84,7 +91,22 @@ static void page_write(const struct admin *a, const char *method, const char *ur
 		return;
 	}
 	p->status = MHD_HTTP_NOT_FOUND;
-	fputs("there are /metrics /healthz /readyz /config\n", p->out);
+	fputs("there are /metrics /healthz /readyz /config /connections /capture\n", p->out);
+}
+
+enum MHD_Result page_send(struct MHD_Connection *conn, const struct page *p, char *body, size_t len)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE);
+	if (!r) {
+		free(body);
+		return MHD_NO;
+	}
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, p->type);
+	if (p->status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	enum MHD_Result queued = MHD_queue_response(conn, p->status, r);
+	MHD_destroy_response(r);
+	return queued;
 }
 
 static enum MHD_Result respond(
@@ -106,17 +128,7 @@ static enum MHD_Result respond(
 		free(text);
 		return MHD_NO;
 	}
-	struct MHD_Response *r = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
-	if (!r) {
-		free(text);
-		return MHD_NO;
-	}
-	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, p.type);
-	if (p.status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-	enum MHD_Result queued = MHD_queue_response(conn, p.status, r);
-	MHD_destroy_response(r);
-	return queued;
+	return page_send(conn, &p, text, len);
 }
 
 /* Called once with the headers, then with each piece of a body, then to answer. */
@@ -126,14 +138,28 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *conn, const char
 {
 	struct admin *a = arg;
 	if (!*state) {
-		*state = a; /* any mark: the headers have been seen */
+		*state = a; /* the headers have been seen */
 		return MHD_YES;
 	}
+	if (*state != a)
+		return listing_answer(conn, state);
 	if (*upload_size > 0) {
 		*upload_size = 0; /* nobody wants a body */
 		return MHD_YES;
 	}
+	if (is_get(method) && strcmp(url, "/connections") == 0)
+		return listing_begin(a, conn, state);
+	if (is_get(method) && strcmp(url, "/capture") == 0)
+		return capture_begin(a, conn, strcmp(method, "HEAD") == 0);
 	return respond(a, conn, method, url);
+}
+
+static void request_over(
+	void *arg, struct MHD_Connection *conn, void **state, enum MHD_RequestTerminationCode how)
+{
+	if (*state && *state != arg)
+		listing_end(*state);
+	*state = NULL;
 }
 
 /* ---- the listener ---- */
@@ -210,10 +236,10 @@ static int start(struct admin *a, char *err, size_t err_size)
 	int fd = listen_on(&a->cfg->admin_listener.v[0], &a->port, err, err_size);
 	if (fd < 0)
 		return -1;
-	a->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle, a,
-		MHD_OPTION_EXTERNAL_LOGGER, no_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+	a->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+		handle, a, MHD_OPTION_EXTERNAL_LOGGER, no_log, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+		request_over, a, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
 	const union MHD_DaemonInfo *info =
 		a->daemon ? MHD_get_daemon_info(a->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
@@ -235,6 +261,7 @@ struct admin *admin_open(const struct config *cfg, char *err, size_t err_size)
 		return NULL;
 	}
 	*a = (struct admin){.cfg = cfg, .fd = -1, .why_not = "starting"};
+	list_init(&a->listings);
 	admin_note_start(a);
 	if (cfg->admin_listener.count > 0 && start(a, err, err_size) < 0) {
 		admin_close(a);
@@ -247,6 +274,8 @@ void admin_close(struct admin *a)
 {
 	if (!a)
 		return;
+	listings_drop(a);
+	capture_drop(a);
 	if (a->daemon)
 		MHD_stop_daemon(a->daemon); /* closes the listener */
 	free(a->sets);
@@ -270,6 +299,7 @@ int admin_fd(const struct admin *a)
 
 void admin_run(struct admin *a)
 {
+	capture_turn(a);
 	if (a->daemon)
 		MHD_run(a->daemon);
 }
@@ -277,7 +307,9 @@ void admin_run(struct admin *a)
 int admin_timeout_ms(const struct admin *a)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
+	int capture_ms = capture_timeout_ms(a);
 	if (!a->daemon || MHD_get_timeout(a->daemon, &ms) != MHD_YES)
-		return -1;
-	return (int)min_of(ms, 60000ull);
+		return capture_ms;
+	int own_ms = (int)min_of(ms, 60000ull);
+	return capture_ms < 0 ? own_ms : min_of(own_ms, capture_ms);
 }

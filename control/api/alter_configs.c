@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * AlterConfigs (key 33, versions 0 to 2) and IncrementalAlterConfigs (key 44, versions 0 and 1;
- * KIP-339). Of topics: stored with one write, and in force when the answer goes out. The broker's
- * own configuration is its file's: it cannot be changed at run time.
+ * KIP-339), of topics and of the broker (KIP-226): stored with one write, and in force when the
+ * answer goes out.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -54,12 +54,7 @@ static int16_t alter_broker(struct ctl *c, const struct alter_resource *r, char 
 {
 	bool all;
 	int16_t e = config_resource_broker(c, r->change.name, &all, err);
-	if (e || r->change.count == 0)
-		return e;
-	snprintf(err, CONFIG_ERROR_MAX,
-		"The configuration of a broker is read at its start and cannot be altered: %.*s",
-		min_of(max_of(r->change.args[0].name.len, 0), 100), r->change.args[0].name.p);
-	return KE_INVALID_REQUEST;
+	return e ? e : ctl_alter_broker(c, all, &r->change, err, CONFIG_ERROR_MAX);
 }
 
 static int16_t alter_one(struct ctl *c, const struct alter_resource *r, char *err)
@@ -70,7 +65,8 @@ static int16_t alter_one(struct ctl *c, const struct alter_resource *r, char *er
 	case CONFIG_RESOURCE_BROKER:
 		return alter_broker(c, r, err);
 	default:
-		snprintf(err, CONFIG_ERROR_MAX, "Only configurations of topics can be altered.");
+		snprintf(err, CONFIG_ERROR_MAX,
+			"Only configurations of topics and brokers can be altered.");
 		return KE_INVALID_REQUEST;
 	}
 }
@@ -82,7 +78,7 @@ static void refuse(struct alter_state *k, int32_t i, int16_t error, const char *
 	out->error_message = kstr_of(text[0] ? text : ke_text(error));
 }
 
-/* Answers to all, on the draft. Whether a topic has been changed. */
+/* Answers to all, on the draft. Whether something has been changed. */
 static bool alter_all(struct ctl *c, struct alter_state *k, const struct alter_resource *v,
 	int32_t n, const bool *dup)
 {
@@ -101,7 +97,7 @@ static bool alter_all(struct ctl *c, struct alter_state *k, const struct alter_r
 		if (e)
 			refuse(k, i, e, k->texts[i]);
 		else
-			changed |= v[i].type == CONFIG_RESOURCE_TOPIC;
+			changed = true;
 	}
 	k->resp.n_responses = n;
 	return changed;

@@ -128,6 +128,9 @@ int16_t ctl_delete_topic(struct ctl *c, struct kstr name);
 int16_t ctl_alter_topic(
 	struct ctl *c, const struct topic_alteration *a, char *err, size_t err_size);
 int16_t ctl_grow_topic(struct ctl *c, const struct topic_growth *g, char *err, size_t err_size);
+/* Keys of the broker (value null: not set any more); replace: others are not set any more. */
+int16_t ctl_alter_broker(struct ctl *c, bool all_brokers, const struct topic_alteration *a,
+	char *err, size_t err_size);
 /* KE_NONE; KE_KAFKA_STORAGE_ERROR: it cannot be stored (logged), nothing was changed. */
 int16_t ctl_change_commit(struct ctl *c);
 /* Nothing was changed. */

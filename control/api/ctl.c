@@ -22,7 +22,9 @@
 
 void ctl_core_init(struct ctl *c, const struct config *cfg, struct mesh *mesh)
 {
-	c->cfg = cfg;
+	c->base = cfg;
+	c->effective = *cfg;
+	c->cfg = &c->effective;
 	mesh_port_init(&c->port, mesh, mesh_control(mesh));
 	list_init(&c->refused_ops);
 	topics_init(&c->state.topics);
@@ -33,7 +35,7 @@ void ctl_core_fini(struct ctl *c)
 {
 	CHECK(!c->drafting);
 	publish_fini(c);
-	topics_fini(&c->state.topics);
+	meta_state_fini(&c->state);
 	free(c->scratch.base);
 	meta_close(c->meta);
 }

@@ -62,7 +62,9 @@ struct ctl_publish {
 };
 
 struct ctl {
-	const struct config *cfg;
+	const struct config *cfg;  /* as it is in force: effective */
+	const struct config *base; /* as it was at the start */
+	struct config effective;
 	struct mesh_port port;
 	struct wheel wheel;
 	uint64_t now_ns;
@@ -74,6 +76,7 @@ struct ctl {
 	struct meta_state state;
 	int64_t producer_id; /* the next one to give away; up to state.next_producer_id */
 	struct topics draft;
+	struct dynamic draft_dynamic;
 	bool drafting;
 	struct ctl_publish publish;
 	uint16_t workers;
@@ -105,6 +108,9 @@ void ctl_set_time(struct ctl *c, uint64_t now_ns, int64_t wall_ms);
 /* Nanoseconds of the next thing to do without a message; UINT64_MAX: none; 0: at once. */
 uint64_t ctl_next_ns(const struct ctl *c);
 
+/* What is set at run time comes into force; what cannot is logged and left out. */
+void ctl_config_refresh(struct ctl *c);
+
 /* publish.c */
 void publish_init(struct ctl *c);
 void publish_fini(struct ctl *c);
@@ -128,6 +134,16 @@ void ctl_handle_describe_configs(struct ctl *c, struct msg *m);
 void ctl_handle_alter_configs(struct ctl *c, struct msg *m);
 void ctl_handle_incremental_alter_configs(struct ctl *c, struct msg *m);
 void ctl_handle_create_partitions(struct ctl *c, struct msg *m);
+void ctl_handle_describe_log_dirs(struct ctl *c, struct msg *m);
+void ctl_handle_alter_replica_log_dirs(struct ctl *c, struct msg *m);
+void ctl_handle_describe_client_quotas(struct ctl *c, struct msg *m);
+void ctl_handle_alter_client_quotas(struct ctl *c, struct msg *m);
+void ctl_handle_elect_leaders(struct ctl *c, struct msg *m);
+void ctl_handle_alter_partition_reassignments(struct ctl *c, struct msg *m);
+void ctl_handle_list_partition_reassignments(struct ctl *c, struct msg *m);
+
+/* describe_log_dirs.c */
+extern const struct ctl_module ctl_log_dirs;
 
 /* Sets dup[i] (false before) for every name that is there more than once; null names do not count.
    0; -1: no scratch left. */

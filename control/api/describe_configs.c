@@ -14,7 +14,7 @@ typedef struct kp_describe_configs_response_result result_t;
 typedef struct kp_describe_configs_response_config config_t;
 typedef struct kp_describe_configs_response_synonym synonym_t;
 
-#define SYNONYMS_MAX 3	 /* the topic's own, the broker's, the default */
+#define SYNONYMS_MAX 11	 /* the topic's own; of up to three keys each source; the default */
 #define BROKER_TEXT 5120 /* longest value of a broker's key */
 #define SETTING_TEXT 256 /* longest value of a topic's setting */
 
@@ -48,24 +48,88 @@ static void add_synonym(config_t *to, const char *name, struct kstr value, int8_
 		(synonym_t){.name = kstr_of(name), .value = value, .source = source};
 }
 
+/* The keys that say the same, in different units; the one that counts first. At most three. */
+static uint32_t same_keys(enum config_key key, enum config_key out[3])
+{
+	static const enum config_key groups[][3] = {
+		{CONFIG_KEY_retention_ms_key, CONFIG_KEY_retention_minutes,
+			CONFIG_KEY_retention_hours},
+		{CONFIG_KEY_roll_ms_key, CONFIG_KEY_roll_hours, CONFIG_KEY_COUNT},
+	};
+	for (size_t g = 0; g < array_size(groups); g++) {
+		uint32_t n = 0;
+		bool in = false;
+		for (; n < 3 && groups[g][n] != CONFIG_KEY_COUNT; n++)
+			in |= (out[n] = groups[g][n]) == key;
+		if (in)
+			return n;
+	}
+	out[0] = key;
+	return 1;
+}
+
+/* Where the key's value comes from. */
+static int8_t source_of(const struct ctl *c, enum config_key key)
+{
+	return c->state.dynamic.v[DYNAMIC_BROKER][key]	  ? TOPIC_SRC_DYNAMIC_BROKER
+	       : c->state.dynamic.v[DYNAMIC_DEFAULT][key] ? TOPIC_SRC_DYNAMIC_DEFAULT
+	       : c->base->given[key]			  ? TOPIC_SRC_STATIC_BROKER
+							  : TOPIC_SRC_DEFAULT;
+}
+
+static bool add_text(
+	struct describe *w, config_t *to, const char *name, const char *text, int8_t source)
+{
+	size_t n = strlen(text);
+	char *copy = arena_alloc(&w->arena, n + 1);
+	if (!copy)
+		return false;
+	memcpy(copy, text, n);
+	add_synonym(to, name, (struct kstr){.p = copy, .len = (int32_t)n}, source);
+	return true;
+}
+
+/* All that is said of a key of the broker, or of one that says the same, by source. */
+static bool add_key_synonyms(struct ctl *c, struct describe *w, enum config_key key, config_t *to)
+{
+	enum config_key keys[3];
+	char text[BROKER_TEXT];
+	uint32_t n = same_keys(key, keys);
+	const struct dynamic *d = &c->state.dynamic;
+	for (int s = 0; s < DYNAMIC_SCOPES; s++)
+		for (uint32_t i = 0; i < n; i++)
+			if (d->v[s][keys[i]] &&
+				!add_text(w, to, config_key_name(keys[i]), d->v[s][keys[i]],
+					s == DYNAMIC_BROKER ? TOPIC_SRC_DYNAMIC_BROKER
+							    : TOPIC_SRC_DYNAMIC_DEFAULT))
+				return false;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!c->base->given[keys[i]])
+			continue;
+		config_value_text(c->base, keys[i], text, sizeof(text));
+		if (!add_text(w, to, config_key_name(keys[i]), text, TOPIC_SRC_STATIC_BROKER))
+			return false;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		struct config_about about = config_about(keys[i]);
+		if (n == 1 || about.def[0])
+			add_synonym(to, about.name, kstr_of(about.def), TOPIC_SRC_DEFAULT);
+	}
+	return true;
+}
+
 /* The sources that a setting may have, the one that counts first. */
-static bool fill_synonyms(struct describe *w, const struct topic_setting_desc *d, uint32_t i,
+static bool fill_synonyms(struct ctl *c, struct describe *w, const struct topic_setting_desc *d,
 	struct kstr own, config_t *to)
 {
 	to->synonyms = arena_array(&w->arena, SYNONYMS_MAX, sizeof(*to->synonyms));
 	if (!to->synonyms)
 		return false;
-	const char *name = d->name, *def = d->def;
-	if (d->broker_key >= 0) {
-		struct config_about about = config_about((enum config_key)d->broker_key);
-		name = about.name;
-		def = about.def[0] ? about.def : d->def;
-	}
 	if (own.len >= 0)
 		add_synonym(to, d->name, own, TOPIC_SRC_TOPIC);
-	if (w->sources[i] == TOPIC_SRC_STATIC_BROKER)
-		add_synonym(to, name, kstr_of(w->defaults[i]), TOPIC_SRC_STATIC_BROKER);
-	add_synonym(to, name, kstr_of(def), TOPIC_SRC_DEFAULT);
+	if (d->broker_key >= 0)
+		return add_key_synonyms(c, w, (enum config_key)d->broker_key, to);
+	add_synonym(to, d->name, kstr_of(d->def), TOPIC_SRC_DEFAULT);
 	return true;
 }
 
@@ -106,17 +170,22 @@ static bool describe_topic(struct ctl *c, struct describe *w, const resource_t *
 						 ? kstr_of(topic_setting_help(&d[i]))
 						 : KSTR_NULL,
 		};
-		if (w->req->include_synonyms && !fill_synonyms(w, &d[i], i, own, to))
+		if (w->req->include_synonyms && !fill_synonyms(c, w, &d[i], own, to))
 			return false;
 	}
 	return true;
 }
 
-static bool describe_key(struct ctl *c, struct describe *w, enum config_key key, config_t *to)
+/* all: as it was set for every broker. */
+static bool describe_key(
+	struct ctl *c, struct describe *w, enum config_key key, bool all, config_t *to)
 {
 	struct config_about about = config_about(key);
 	char text[BROKER_TEXT];
-	config_value_text(c->cfg, key, text, sizeof(text));
+	if (all)
+		snprintf(text, sizeof(text), "%s", c->state.dynamic.v[DYNAMIC_DEFAULT][key]);
+	else
+		config_value_text(c->cfg, key, text, sizeof(text));
 	size_t n = strlen(text);
 	char *value = arena_alloc(&w->arena, n + 1);
 	if (!value)
@@ -125,9 +194,8 @@ static bool describe_key(struct ctl *c, struct describe *w, enum config_key key,
 	*to = (config_t){
 		.name = kstr_of(about.name),
 		.value = {.p = value, .len = (int32_t)n},
-		.read_only = true, /* all of them are read at the start */
-		.config_source =
-			(int8_t)(c->cfg->given[key] ? TOPIC_SRC_STATIC_BROKER : TOPIC_SRC_DEFAULT),
+		.read_only = !dynamic_allows(key),
+		.config_source = all ? TOPIC_SRC_DYNAMIC_DEFAULT : source_of(c, key),
 		.config_type = (int8_t)about.kind,
 		.documentation = w->req->include_documentation ? kstr_of(about.help) : KSTR_NULL,
 	};
@@ -136,10 +204,7 @@ static bool describe_key(struct ctl *c, struct describe *w, enum config_key key,
 	to->synonyms = arena_array(&w->arena, SYNONYMS_MAX, sizeof(*to->synonyms));
 	if (!to->synonyms)
 		return false;
-	if (c->cfg->given[key])
-		add_synonym(to, about.name, to->value, TOPIC_SRC_STATIC_BROKER);
-	add_synonym(to, about.name, kstr_of(about.def), TOPIC_SRC_DEFAULT);
-	return true;
+	return add_key_synonyms(c, w, key, to);
 }
 
 int16_t config_resource_broker(struct ctl *c, struct kstr name, bool *all, char *err)
@@ -167,14 +232,14 @@ static bool describe_broker(struct ctl *c, struct describe *w, const resource_t 
 		refuse(out, e, text);
 		return true;
 	}
-	if (all) /* what is set for every broker alike: nothing, there are files only */
-		return true;
 	out->configs = arena_array(&w->arena, CONFIG_KEY_COUNT, sizeof(*out->configs));
 	if (!out->configs)
 		return false;
+	/* of every broker alike: only what was set for all of them */
 	for (uint32_t key = 0; key < CONFIG_KEY_COUNT; key++)
-		if (is_wanted(q, config_key_name(key)) &&
-			!describe_key(c, w, key, &out->configs[out->n_configs++]))
+		if ((!all || c->state.dynamic.v[DYNAMIC_DEFAULT][key]) &&
+			is_wanted(q, config_key_name(key)) &&
+			!describe_key(c, w, key, all, &out->configs[out->n_configs++]))
 			return false;
 	return true;
 }
@@ -200,14 +265,16 @@ static bool describe_one(struct ctl *c, struct describe *w, const resource_t *q,
 static size_t room(const struct kp_describe_configs_request *req, uint32_t settings)
 {
 	size_t config = sizeof(config_t) +
-			(req->include_synonyms ? SYNONYMS_MAX * sizeof(synonym_t) + 16 : 0);
+			(req->include_synonyms ? SYNONYMS_MAX * sizeof(synonym_t) + 64 : 0);
 	size_t size = settings * (SETTING_TEXT + 1) + 64;
+	/* of each topic: the values that were set at the start or at run time */
+	size_t dynamic = req->include_synonyms ? 3 * 19 * (size_t)CONFIG_TEXT_MAX : 0;
 	for (int32_t i = 0; i < req->n_resources; i++) {
 		size += sizeof(result_t) + CONFIG_ERROR_MAX + 64;
 		if (req->resources[i].resource_type == CONFIG_RESOURCE_TOPIC)
-			size += settings * config;
+			size += settings * config + dynamic;
 		if (req->resources[i].resource_type == CONFIG_RESOURCE_BROKER)
-			size += CONFIG_KEY_COUNT * (config + SETTING_TEXT) + 4 * BROKER_TEXT;
+			size += CONFIG_KEY_COUNT * (config + 2 * SETTING_TEXT) + 8 * BROKER_TEXT;
 	}
 	return size;
 }
@@ -219,9 +286,14 @@ static bool fill_defaults(struct ctl *c, struct describe *w, uint32_t count)
 	w->sources = arena_array(&w->arena, count, 1);
 	if (!w->defaults || !w->sources)
 		return false;
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
+		enum config_key keys[3];
 		w->sources[i] = (int8_t)topic_setting_value(
 			NULL, &d[i], c->cfg, w->defaults[i], SETTING_TEXT);
+		uint32_t n = d[i].broker_key >= 0 ? same_keys(d[i].broker_key, keys) : 0;
+		for (uint32_t k = 0; k < n; k++)
+			w->sources[i] = min_of(w->sources[i], source_of(c, keys[k]));
+	}
 	return true;
 }
 

@@ -28,12 +28,13 @@ static void refuse(group_t *out, int16_t error, const char *text)
 	out->error_message = text ? kstr_of(text) : KSTR_NULL;
 }
 
-/* Before version 6 a group that does not exist is a dead one, and no error. */
-static void not_found(const struct describe *w, group_t *out)
+/* Before version 6 a group that does not exist, or is of the consumer protocol, is a dead one, and
+ * no error. */
+static void not_found(const struct describe *w, group_t *out, const char *why)
 {
 	out->group_state = kstr_of("Dead");
 	if (w->version >= 6)
-		refuse(out, KE_GROUP_ID_NOT_FOUND, "The group does not exist.");
+		refuse(out, KE_GROUP_ID_NOT_FOUND, why);
 }
 
 static void fill(struct describe *w, const struct grp *g, group_t *out)
@@ -71,10 +72,11 @@ static void describe_one(struct describe *w, struct kstr id, group_t *out)
 	int16_t e = grp_find(w->groups->core, id, &g);
 	if (e)
 		refuse(out, e, NULL);
-	else if (g)
+	else if (g && !grp_about(g).consumer)
 		fill(w, g, out);
 	else
-		not_found(w, out);
+		not_found(w, out,
+			g ? "The group is not a classic group." : "The group does not exist.");
 }
 
 /* Members of all groups that are asked for; a group may be there more than once. */

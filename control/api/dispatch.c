@@ -22,12 +22,24 @@ static const struct ctl_api apis[] = {
 	{KP_LEAVE_GROUP, ctl_handle_leave_group},
 	{KP_DESCRIBE_GROUPS, ctl_handle_describe_groups},
 	{KP_LIST_GROUPS, ctl_handle_list_groups},
+	{KP_CONSUMER_GROUP_HEARTBEAT, ctl_handle_consumer_group_heartbeat},
+	{KP_CONSUMER_GROUP_DESCRIBE, ctl_handle_consumer_group_describe},
 	{KP_OFFSET_COMMIT, ctl_handle_offset_commit},
 	{KP_OFFSET_FETCH, ctl_handle_offset_fetch},
+	{KP_DELETE_GROUPS, ctl_handle_delete_groups},
+	{KP_OFFSET_DELETE, ctl_handle_offset_delete},
+	{KP_DESCRIBE_LOG_DIRS, ctl_handle_describe_log_dirs},
+	{KP_ALTER_REPLICA_LOG_DIRS, ctl_handle_alter_replica_log_dirs},
+	{KP_DESCRIBE_CLIENT_QUOTAS, ctl_handle_describe_client_quotas},
+	{KP_ALTER_CLIENT_QUOTAS, ctl_handle_alter_client_quotas},
+	{KP_ELECT_LEADERS, ctl_handle_elect_leaders},
+	{KP_ALTER_PARTITION_REASSIGNMENTS, ctl_handle_alter_partition_reassignments},
+	{KP_LIST_PARTITION_REASSIGNMENTS, ctl_handle_list_partition_reassignments},
 };
 
 const struct ctl_module *const ctl_modules[] = {
 	&ctl_groups,
+	&ctl_log_dirs,
 	NULL,
 };
 

@@ -62,6 +62,17 @@ static void on_reply(void *ctx, void *token, const void *response)
 	ctl_respond(g->c, token, response);
 }
 
+void groups_client(const struct msg *m, char host[GROUPS_HOST_SIZE], struct grp_client *client)
+{
+	_Static_assert(sizeof(m->request.client_host) < GROUPS_HOST_SIZE, "a slash more");
+	snprintf(host, GROUPS_HOST_SIZE, "/%s",
+		m->request.client_host); /* as Java prints addresses */
+	*client = (struct grp_client){
+		.id = {.p = m->request.client_id, .len = max_of(m->request.client_id_len, 0)},
+		.host = kstr_of(host),
+	};
+}
+
 static void on_append(void *ctx, struct grp_write *w)
 {
 	offsets_append(ctx, w);
@@ -75,6 +86,9 @@ static struct grp_config core_config(const struct config *cfg)
 	g.max_session_ms = (int32_t)cfg->group_max_session_timeout_ms;
 	g.initial_delay_ms = (int32_t)cfg->group_initial_rebalance_delay_ms;
 	g.max_size = cfg->group_max_size;
+	g.consumer_session_ms = (int32_t)cfg->group_consumer_session_timeout_ms;
+	g.consumer_heartbeat_ms = (int32_t)cfg->group_consumer_heartbeat_interval_ms;
+	g.consumer_max_size = cfg->group_consumer_max_size;
 	g.offset_metadata_max = cfg->offset_metadata_max_bytes;
 	g.offsets_retention_ms = cfg->offsets_retention_minutes * 60000;
 	g.max_write_bytes = (uint32_t)min_of(
@@ -110,6 +124,7 @@ static void groups_image(struct ctl *c, void *state)
 	struct groups *g = state;
 	const struct image *im = ctl_image(c);
 	const struct image_topic *t = image_topic_by_name(im, kstr_of(TOPIC_OFFSETS));
+	grp_set_image(g->core, im); /* the one before is gone */
 	if (g->draining)
 		return;
 	if (g->parts && (!t || memcmp(&t->id, &g->topic_id, sizeof(t->id)) != 0)) {

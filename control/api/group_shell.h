@@ -81,6 +81,9 @@ struct groups *groups_of(struct ctl *c);
 struct grp_now groups_now(const struct groups *g);
 /* After every call of the core: timers and metrics. */
 void groups_after(struct groups *g);
+/* Who sends m. `host` is what *client refers to. */
+#define GROUPS_HOST_SIZE 64
+void groups_client(const struct msg *m, char host[GROUPS_HOST_SIZE], struct grp_client *client);
 
 /* group_log.c */
 /* The image has __consumer_offsets: begins to load it. False: no memory. */
@@ -106,5 +109,9 @@ void ctl_handle_offset_commit(struct ctl *c, struct msg *m);
 void ctl_handle_offset_fetch(struct ctl *c, struct msg *m);
 void ctl_handle_describe_groups(struct ctl *c, struct msg *m);
 void ctl_handle_list_groups(struct ctl *c, struct msg *m);
+void ctl_handle_consumer_group_heartbeat(struct ctl *c, struct msg *m);
+void ctl_handle_consumer_group_describe(struct ctl *c, struct msg *m);
+void ctl_handle_delete_groups(struct ctl *c, struct msg *m);
+void ctl_handle_offset_delete(struct ctl *c, struct msg *m);
 
 #endif

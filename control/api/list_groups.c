@@ -34,11 +34,11 @@ void ctl_handle_list_groups(struct ctl *c, struct msg *m)
 		ctl_hang_up(c, m);
 		return;
 	}
-	const struct kstr type = kstr_of("classic");
-	bool any = passes(req.types_filter, req.n_types_filter, type);
-	for (const struct grp *at = NULL; any && (at = grp_next(g->core, at));) {
+	for (const struct grp *at = NULL; (at = grp_next(g->core, at));) {
 		struct grp_about a = grp_about(at);
-		if (!passes(req.states_filter, req.n_states_filter, a.state))
+		struct kstr type = kstr_of(a.consumer ? "consumer" : "classic");
+		if (!passes(req.states_filter, req.n_states_filter, a.state) ||
+			!passes(req.types_filter, req.n_types_filter, type))
 			continue;
 		CHECK((size_t)res.n_groups < room);
 		res.groups[res.n_groups++] = (struct kp_list_groups_response_group){

@@ -161,7 +161,7 @@ static bool answer_group(struct asked *q, const struct kp_offset_fetch_request_g
 	struct kp_offset_fetch_response_group *out)
 {
 	const struct grp *g = NULL;
-	int16_t error = grp_find(q->core, r->group_id, &g);
+	int16_t error = grp_find_for(q->core, r->group_id, r->member_id, r->member_epoch, &g);
 	out->group_id = r->group_id;
 	out->error_code = error;
 	if (error && (q->version >= 2 || r->n_topics < 0))
@@ -181,7 +181,8 @@ static size_t measure(const struct asked *q, int32_t *fit)
 	for (int32_t i = 0; i < q->group_count; i++, (*fit)++) {
 		const struct kp_offset_fetch_request_group *r = &q->groups[i];
 		const struct grp *g = NULL;
-		int16_t error = grp_find(q->core, r->group_id, &g);
+		int16_t error =
+			grp_find_for(q->core, r->group_id, r->member_id, r->member_epoch, &g);
 		if (error && q->version >= 2)
 			continue;
 		struct counts n = r->n_topics < 0 ? count_all(g) : count_listed(r);

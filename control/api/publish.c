@@ -64,6 +64,7 @@ void publish_kick(struct ctl *c)
 		.port = c->host_port,
 		.shards = ctl_shards(c),
 		.workers = c->workers,
+		.quotas = &c->state.quotas,
 	};
 	struct image *im = meta_image_build(&c->state.topics, &args);
 	if (im && im->gone_count > 0)
@@ -212,6 +213,10 @@ bool ctl_change_begin(struct ctl *c)
 	CHECK(!c->drafting);
 	if (topics_clone(&c->draft, &c->state.topics) < 0)
 		return false;
+	if (dynamic_clone(&c->draft_dynamic, &c->state.dynamic) < 0) {
+		topics_fini(&c->draft);
+		return false;
+	}
 	c->drafting = true;
 	return true;
 }
@@ -220,6 +225,7 @@ void ctl_change_drop(struct ctl *c)
 {
 	CHECK(c->drafting);
 	topics_fini(&c->draft);
+	dynamic_fini(&c->draft_dynamic);
 	c->drafting = false;
 }
 
@@ -270,6 +276,7 @@ int16_t ctl_change_commit(struct ctl *c)
 	CHECK(c->drafting);
 	struct meta_state next = c->state;
 	next.topics = c->draft;
+	next.dynamic = c->draft_dynamic;
 	if (meta_update(c->meta, c->meta_version, &next, err, sizeof(err)) != META_OK) {
 		log_error("meta", "a change of the topics was not stored: %s", err);
 		metric_add(&c->metrics.meta_failures_total, 1);
@@ -277,11 +284,84 @@ int16_t ctl_change_commit(struct ctl *c)
 		return KE_KAFKA_STORAGE_ERROR;
 	}
 	topics_fini(&c->state.topics);
+	dynamic_fini(&c->state.dynamic);
 	c->state.topics = c->draft;
+	c->state.dynamic = c->draft_dynamic;
+	c->draft_dynamic = (struct dynamic){0};
+	ctl_config_refresh(c);
 	c->drafting = false;
 	c->meta_version++;
 	publish_changed(c);
 	return KE_NONE;
+}
+
+/* ---- keys of the broker ---- */
+
+void ctl_config_refresh(struct ctl *c)
+{
+	char err[CONFIG_ERR_MAX];
+	struct config *next = malloc(sizeof(*next));
+	if (next && dynamic_apply(&c->state.dynamic, c->base, next, err, sizeof(err)) == 0)
+		c->effective = *next;
+	else
+		log_error("control", "what was configured at run time is not in force: %s",
+			next ? err : "no memory");
+	free(next);
+}
+
+static int16_t set_key(struct ctl *c, enum dynamic_scope scope, const struct topic_alter_arg *a,
+	char *err, size_t err_size)
+{
+	char name[CONFIG_TEXT_MAX], value[CONFIG_TEXT_MAX];
+	if (a->name.len < 0 || a->name.len >= CONFIG_TEXT_MAX || a->value.len >= CONFIG_TEXT_MAX) {
+		snprintf(err, err_size, "A name or a value is too long.");
+		return KE_INVALID_REQUEST;
+	}
+	kstr_copy(a->name, name, sizeof(name));
+	int key = dynamic_key(name);
+	if (key < 0 || !dynamic_allows(key)) {
+		snprintf(err, err_size, "Cannot update these configs dynamically: %.100s", name);
+		return KE_INVALID_REQUEST;
+	}
+	if (a->op != TOPIC_ALTER_SET && a->op != TOPIC_ALTER_DELETE) {
+		snprintf(err, err_size, "%.100s can only be set or deleted.", name);
+		return KE_INVALID_CONFIG;
+	}
+	bool set = a->op == TOPIC_ALTER_SET && a->value.len >= 0;
+	if (set)
+		kstr_copy(a->value, value, sizeof(value));
+	if (dynamic_set(&c->draft_dynamic, scope, key, set ? value : NULL) == 0)
+		return KE_NONE;
+	snprintf(err, err_size, "There is no memory for it.");
+	return KE_UNKNOWN_SERVER_ERROR;
+}
+
+int16_t ctl_alter_broker(struct ctl *c, bool all_brokers, const struct topic_alteration *a,
+	char *err, size_t err_size)
+{
+	enum dynamic_scope scope = all_brokers ? DYNAMIC_DEFAULT : DYNAMIC_BROKER;
+	struct dynamic before;
+	int16_t e = KE_NONE;
+	CHECK(c->drafting);
+	struct config *next = malloc(sizeof(*next));
+	if (!next || dynamic_clone(&before, &c->draft_dynamic) < 0) {
+		free(next);
+		return KE_UNKNOWN_SERVER_ERROR;
+	}
+	for (int key = 0; a->replace && key < CONFIG_KEY_COUNT; key++)
+		dynamic_set(&c->draft_dynamic, scope, key, NULL);
+	for (int32_t i = 0; !e && i < a->count; i++)
+		e = set_key(c, scope, &a->args[i], err, err_size);
+	if (!e && dynamic_apply(&c->draft_dynamic, c->base, next, err, err_size) < 0)
+		e = KE_INVALID_CONFIG;
+	if (e) {
+		struct dynamic refused = c->draft_dynamic;
+		c->draft_dynamic = before;
+		before = refused;
+	}
+	dynamic_fini(&before);
+	free(next);
+	return e;
 }
 
 int16_t ctl_ensure_offsets_topic(struct ctl *c)

@@ -49,7 +49,9 @@ struct config_cpus {
 
 /* Values of the enum keys, in the order of their choices in the table. */
 enum config_transport { CONFIG_TRANSPORT_KERNEL, CONFIG_TRANSPORT_DPDK };
+enum config_offloads { CONFIG_OFFLOADS_AUTO, CONFIG_OFFLOADS_OFF };
 enum config_hugepages { CONFIG_HUGEPAGES_AUTO, CONFIG_HUGEPAGES_OFF, CONFIG_HUGEPAGES_REQUIRE };
+enum config_congestion { CONFIG_CONGESTION_CUBIC, CONFIG_CONGESTION_NEWRENO };
 enum config_poll { CONFIG_POLL_ADAPTIVE, CONFIG_POLL_BUSY };
 enum config_durability { CONFIG_DURABILITY_FLUSH, CONFIG_DURABILITY_WRITTEN };
 enum config_timestamp { CONFIG_TS_CREATE_TIME, CONFIG_TS_LOG_APPEND_TIME };
@@ -128,8 +130,8 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 		1, INT64_MAX, NULL,                                                                \
 		"bytes a second that compaction may read and write, of all workers together")      \
 	X(STRING, compression_type, "compression.type", "producer", 0, 16, NULL,                   \
-		"producer, uncompressed, gzip, snappy, lz4 or zstd; reported to clients, batches " \
-		"are stored as sent")                                                              \
+		"producer, uncompressed, gzip, snappy, lz4 or zstd: the codec that batches are "   \
+		"stored by; producer: as sent")                                                    \
 	X(ENUM, timestamp_type, "log.message.timestamp.type", "CreateTime", 0, 0,                  \
 		"CreateTime|LogAppendTime", "whose clock stamps the records")                      \
 	X(MS, timestamp_before_max_ms, "log.message.timestamp.before.max.ms",                      \
@@ -167,10 +169,18 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 		INT32_MAX, NULL, "largest session timeout that a member may ask for")              \
 	X(INT32, group_max_size, "group.max.size", "10000", 1, INT32_MAX, NULL,                    \
 		"members of one group")                                                            \
+	X(MS, group_consumer_session_timeout_ms, "group.consumer.session.timeout.ms", "45000", 1,  \
+		INT32_MAX, NULL,                                                                   \
+		"consumer protocol: a member silent for longer is out of its group")               \
+	X(MS, group_consumer_heartbeat_interval_ms, "group.consumer.heartbeat.interval.ms",        \
+		"5000", 1, INT32_MAX, NULL, "consumer protocol: how often members are to be heard")  \
+	X(INT32, group_consumer_max_size, "group.consumer.max.size", "10000", 1, INT32_MAX, NULL,  \
+		"consumer protocol: members of one group")                                         \
 	X(ENUM, transport, "network.transport", "kernel", 0, 0, "kernel|dpdk",                     \
 		"kernel: io_uring sockets; dpdk: our own TCP/IP on a DPDK port")                   \
-	X(STRING, dpdk_port, "dpdk.port", "", 0, 127, NULL,                                        \
-		"pci:ADDR, tap:NAME, af_xdp:IFACE, af_packet:IFACE, memif:SOCKET or ring:NAME")    \
+	X(STRING, dpdk_port, "dpdk.port", "", 0, CONFIG_TEXT_MAX - 1, NULL, \
+		"pci:ADDR, tap:NAME, af_xdp:IFACE, af_packet:IFACE, memif:SOCKET or ring:NAME; " \
+		"then ,KEY=VALUE for the driver") \
 	X(STRING, dpdk_address, "dpdk.address", "", 0, 63, NULL,                                   \
 		"address of the DPDK port, A.B.C.D/len")                                           \
 	X(STRING, dpdk_gateway, "dpdk.gateway", "", 0, 63, NULL,                                   \
@@ -178,6 +188,16 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 	X(BYTES, dpdk_memory, "dpdk.memory", "0", 0, 1099511627776, NULL,                          \
 		"DPDK heap beside the log memory; 0: as much as the queues need")                  \
 	X(BOOL, dpdk_verbose, "dpdk.verbose", "false", 0, 0, NULL, "DPDK's own log lines too")     \
+	X(STRING, dpdk_eal, "dpdk.eal", "", 0, CONFIG_TEXT_MAX - 1, NULL, \
+		"more arguments for DPDK's EAL, for what has no key; separated by blanks") \
+	X(INT32, dpdk_vlan, "dpdk.vlan", "0", 0, 4094, NULL, \
+		"VLAN (802.1Q) of all frames of the DPDK port; 0: frames without a tag") \
+	X(ENUM, dpdk_offloads, "dpdk.offloads", "auto", 0, 0, "auto|off", \
+		"whether the port, as far as it can, gathers frames and, of a card, makes checksums and segments") \
+	X(ENUM, tcp_congestion, "tcp.congestion.control", "cubic", 0, 0, "cubic|newreno", \
+		"congestion control of the dpdk transport") \
+	X(BOOL, tcp_ecn, "tcp.ecn", "true", 0, 0, NULL, \
+		"explicit congestion notification (RFC 3168) of the dpdk transport") \
 	X(ENUM, hugepages, "hugepages", "auto", 0, 0, "auto|off|require",                          \
 		"whether the memory for logs and packets is in huge pages")                        \
 	X(INT32, shards, "shards", "0", 0, 64, NULL,                                               \
@@ -192,6 +212,12 @@ enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONF
 		"CPUs of the storage workers; empty: where the kernel puts them")                  \
 	X(ENUM, poll_mode, "poll.mode", "adaptive", 0, 0, "adaptive|busy",                         \
 		"adaptive: idle threads sleep; busy: shards own their CPU")                        \
+	X(INT32, poll_spin_us, "poll.spin.us", "50", 0, 1000000, NULL, \
+		"adaptive: how long a shard looks for work before it sleeps") \
+	X(INT32, poll_nap_max_us, "poll.nap.max.us", "10000", 50, 1000000, NULL, \
+		"adaptive: longest nap on a dpdk port that cannot wake the shard") \
+	X(STRING, process_user, "process.user", "", 0, 63, NULL, \
+		"user to become once ports and listeners are open; empty: stay") \
 	X(BYTES, memory_log_bytes, "memory.log.bytes", "268435456", 8388608, 4398046511104, NULL,  \
 		"memory for log blocks, of all shards together")                                   \
 	X(RATIO, memory_read_ratio_ppm, "memory.read.ratio", "0.25", 10000, 750000, NULL,          \
@@ -263,6 +289,9 @@ int config_set(struct config *c, const char *assignment, char *err, size_t err_s
  * a listener on every address (borrowed).
  */
 int config_finish(struct config *c, const char *hostname, char *err, size_t err_size);
+/* The cross checks and derived values of keys that are set at run time: what topics take from the
+ * broker. */
+int config_refresh(struct config *c, char *err, size_t err_size);
 /* Calls fn once for each Kafka key that was given and means nothing here, with a sentence. */
 void config_warn(const struct config *c, void (*fn)(void *arg, const char *sentence), void *arg);
 

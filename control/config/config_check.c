@@ -338,6 +338,12 @@ static int check_groups(const struct config *c, char *err, size_t size)
 			"group.max.session.timeout.ms=%lld",
 			(long long)c->group_min_session_timeout_ms,
 			(long long)c->group_max_session_timeout_ms);
+	if (c->group_consumer_heartbeat_interval_ms >= c->group_consumer_session_timeout_ms)
+		return refuse(err, size,
+			"group.consumer.heartbeat.interval.ms=%lld is not less than "
+			"group.consumer.session.timeout.ms=%lld",
+			(long long)c->group_consumer_heartbeat_interval_ms,
+			(long long)c->group_consumer_session_timeout_ms);
 	return 0;
 }
 
@@ -360,6 +366,15 @@ int config_finish(struct config *c, const char *hostname, char *err, size_t err_
 		check_sizes(c, err, err_size) < 0 || check_cluster_id(c, err, err_size) < 0 ||
 		check_compression(c, err, err_size) < 0 || check_groups(c, err, err_size) < 0 ||
 		check_compaction(c, err, err_size) < 0 || check_dirs(c, err, err_size) < 0)
+		return -1;
+	derive_times(c);
+	return 0;
+}
+
+int config_refresh(struct config *c, char *err, size_t err_size)
+{
+	if (check_sizes(c, err, err_size) < 0 || check_compression(c, err, err_size) < 0 ||
+		check_compaction(c, err, err_size) < 0)
 		return -1;
 	derive_times(c);
 	return 0;

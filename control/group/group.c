@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The coordinator: its groups, its memory, its timers. Everything else is in the files beside. */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
 #include <stdlib.h>
 
@@ -20,6 +20,9 @@ void grp_config_defaults(struct grp_config *cfg)
 		.max_write_bytes = 1000000,
 		.max_groups = 100000,
 		.max_bytes = (size_t)256 << 20,
+		.consumer_session_ms = 45000,
+		.consumer_heartbeat_ms = 5000,
+		.consumer_max_size = 10000,
 	};
 }
 
@@ -85,6 +88,7 @@ const char *grp_state_name(enum grp_state s)
 		[GRP_COMPLETING] = "CompletingRebalance",
 		[GRP_STABLE] = "Stable",
 		[GRP_DEAD] = "Dead",
+		[GRP_CONSUMER] = "Consumer",
 	};
 	return names[s];
 }
@@ -93,11 +97,12 @@ const char *grp_state_name(enum grp_state s)
 static bool may_become(const struct grp *g, enum grp_state to)
 {
 	static const uint8_t allowed[GRP_STATES] = {
-		[GRP_EMPTY] = 1 << GRP_PREPARING | 1 << GRP_DEAD,
+		[GRP_EMPTY] = 1 << GRP_PREPARING | 1 << GRP_DEAD | 1 << GRP_CONSUMER,
 		[GRP_PREPARING] = 1 << GRP_COMPLETING | 1 << GRP_EMPTY | 1 << GRP_DEAD,
 		[GRP_COMPLETING] = 1 << GRP_STABLE | 1 << GRP_PREPARING | 1 << GRP_DEAD,
 		[GRP_STABLE] = 1 << GRP_PREPARING | 1 << GRP_DEAD,
 		[GRP_DEAD] = 0,
+		[GRP_CONSUMER] = 1 << GRP_EMPTY | 1 << GRP_DEAD,
 	};
 	if (allowed[g->state] & 1 << to)
 		return true;
@@ -131,6 +136,9 @@ int16_t grp_admit(const struct grp_core *c, struct kstr id)
 		return KE_NOT_COORDINATOR;
 	if (!c->loaded[grp_partition_of(id, c->partitions)])
 		return KE_COORDINATOR_LOAD_IN_PROGRESS;
+	const struct grp *g = grp_get(c, id);
+	if (g && g->deletion)
+		return KE_COORDINATOR_LOAD_IN_PROGRESS; /* soon it is another group */
 	return KE_NONE;
 }
 
@@ -198,6 +206,9 @@ void grp_kill(struct grp *g, int16_t error, struct grp_now now)
 	grp_set_state(g, GRP_DEAD, now);
 	grp_disarm(c, &g->join_timer);
 	grp_disarm(c, &g->sync_timer);
+	if (g->con)
+		con_end(g, error);
+	grp_deletion_end(g, error);
 	while (!list_empty(&g->members))
 		grp_member_drop(
 			list_entry(list_front(&g->members), struct grp_member, node), error, now);
@@ -255,6 +266,12 @@ static void timer_fired(struct grp_core *c, struct grp_timer *t, struct grp_now 
 		return;
 	case GRP_T_SESSION:
 		grp_session_expired(container_of(t, struct grp_member, session), now);
+		return;
+	case GRP_T_CON_SESSION:
+		con_session_expired(container_of(t, struct con_member, session), now);
+		return;
+	case GRP_T_CON_REVOKE:
+		con_revoke_expired(container_of(t, struct con_member, revoke), now);
 		return;
 	}
 }
@@ -327,9 +344,16 @@ void grp_loaded(struct grp_core *c, uint32_t partition, struct grp_now now)
 			continue;
 		list_for_each (m, &g->members)
 			grp_session_restart(list_entry(m, struct grp_member, node), now);
-		if (!g->stored && g->offsets == 0)
+		if (g->con)
+			con_loaded(g, now);
+		if (!g->stored && !g->con && g->offsets == 0)
 			grp_kill(g, KE_NONE, now); /* all that it had was dropped */
 	}
+}
+
+void grp_set_image(struct grp_core *c, const struct image *image)
+{
+	c->image = image;
 }
 
 void grp_drain(struct grp_core *c, struct grp_now now)
@@ -355,12 +379,23 @@ void grp_written(struct grp_core *c, struct grp_now now, struct grp_write *w, in
 	case GRP_W_STATIC:
 		grp_static_written(g, w, error, now);
 		break;
+	case GRP_W_CON:
+		con_written(g, error);
+		break;
+	case GRP_W_DELETE_OFFSETS:
+		grp_delete_offsets_written(g, w, error);
+		break;
+	case GRP_W_DELETE_GROUP:
+		grp_delete_group_written(g, w, error);
+		break;
 	case GRP_W_EMPTY:
 	case GRP_W_DROP:
 		break;
 	}
 	grp_write_free(c, w);
-	if (g->state == GRP_DEAD && g->writes == 0)
+	if (g->deletion && g->writes == 0)
+		grp_deletion_step(g, now);
+	else if (g->state == GRP_DEAD && g->writes == 0)
 		group_free(g);
 }
 

@@ -11,7 +11,7 @@
 #include "kafka/wire.h"
 
 /*
- * The group coordinator: consumer groups of the classic protocol, and committed offsets. PURE: a
+ * The group coordinator: consumer groups of both protocols, and committed offsets. PURE: a
  * state machine that is given requests, the time, random bytes and the outcome of its writes, and
  * gives answers and records of __consumer_offsets to its sink. Owned by the control thread.
  *
@@ -23,6 +23,9 @@
  *     │                       │ └─────────────────────────────────────────────────────────┘
  *     └─► DEAD (nothing left of it, or this broker is no longer its coordinator; also from
  *               every other state)
+ *
+ * The picture is of the classic protocol. Groups of the consumer protocol (KIP-848, con.h) are
+ * CONSUMER while they have members, else EMPTY; an empty group becomes one of either protocol.
  *
  * One request is answered exactly once: during the call, or by a later call (parked joins and
  * syncs, commits that wait for the disk). Sources: Kafka's protocol guide, KIP-62 (rebalance
@@ -49,8 +52,11 @@ struct grp_config {
 	int32_t expiry_interval_ms;   /* offsets.retention.check.interval.ms */
 	uint32_t max_write_bytes;     /* records of one write; what is larger is refused */
 	uint32_t max_groups;
-	size_t max_bytes;   /* all memory of groups, members and offsets */
-	uint64_t hash_seed; /* random: makes the tables' order unforeseeable */
+	size_t max_bytes;	       /* all memory of groups, members and offsets */
+	int32_t consumer_session_ms;   /* group.consumer.session.timeout.ms */
+	int32_t consumer_heartbeat_ms; /* group.consumer.heartbeat.interval.ms */
+	int32_t consumer_max_size;     /* group.consumer.max.size: members */
+	uint64_t hash_seed;	       /* random: makes the tables' order unforeseeable */
 };
 /* Kafka's defaults, and bounds for one control thread. */
 void grp_config_defaults(struct grp_config *cfg);
@@ -72,7 +78,8 @@ struct grp_write {
 	int kind;
 	struct grp *group;
 	void *token; /* to be answered when it is durable; NULL: nobody */
-	struct kp_offset_commit_response *answer; /* what the token of a commit is told */
+	struct kp_offset_commit_response *answer;  /* what the token of a commit is told */
+	struct kp_offset_delete_response *deleted; /* what that of an OffsetDelete is told */
 	int32_t generation;
 	int16_t version;
 	struct kstr member_id; /* of a static member's write: the new id, */
@@ -150,6 +157,16 @@ void grp_heartbeat(struct grp_core *c, struct grp_now now, void *token,
 void grp_leave(struct grp_core *c, struct grp_now now, void *token, int16_t version,
 	const struct kp_leave_group_request *req);
 
+/*
+ * KIP-848. Subscriptions are to topics of the image that grp_set_image has given. The answer comes
+ * when what it says is durable.
+ */
+void grp_consumer_heartbeat(struct grp_core *c, struct grp_now now, void *token, int16_t version,
+	const struct grp_client *client, const uint8_t random[GRP_RANDOM_SIZE],
+	const struct kp_consumer_group_heartbeat_request *req);
+/* The topics from now on; NULL: none. Borrowed until the next one is set. */
+struct image;
+void grp_set_image(struct grp_core *c, const struct image *image);
 /* Says whether an offset of this partition may be committed: a Kafka error code. */
 struct grp_topic_check {
 	void *ctx;
@@ -159,6 +176,22 @@ struct grp_topic_check {
 /* Topics must have their names, also where the wire has ids. check NULL: all may. */
 void grp_commit(struct grp_core *c, struct grp_now now, void *token, int16_t version,
 	const struct kp_offset_commit_request *req, const struct grp_topic_check *check);
+
+/* The same for a topic by its name. */
+struct grp_partition_check {
+	void *ctx;
+	int16_t (*check)(void *ctx, struct kstr topic, int32_t partition);
+};
+/* Forgets offsets (KIP-496), unless members read the topic. check NULL: all partitions may be
+ * named. */
+void grp_delete_offsets(struct grp_core *c, struct grp_now now, void *token,
+	const struct kp_offset_delete_request *req, const struct grp_partition_check *check);
+/*
+ * Deletes groups without members, with their offsets (KIP-229). No name may be there twice. Until
+ * it is durable, requests for the group are told COORDINATOR_LOAD_IN_PROGRESS.
+ */
+void grp_delete_groups(struct grp_core *c, struct grp_now now, void *token,
+	const struct kp_delete_groups_request *req);
 
 /* One committed offset. */
 struct grp_offset {
@@ -176,6 +209,10 @@ struct grp_topic;
  * is none; or the error of the whole group. *out is good until the next call that changes anything.
  */
 int16_t grp_find(struct grp_core *c, struct kstr group_id, const struct grp **out);
+/* The same for a member that says who it is (OffsetFetch from version 9 on); a null id or an epoch
+   below 0: nobody does. */
+int16_t grp_find_for(struct grp_core *c, struct kstr group_id, struct kstr member_id, int32_t epoch,
+	const struct grp **out);
 /* NULL: nothing committed. */
 const struct grp_offset *grp_offset_find(const struct grp *g, struct kstr topic, int32_t partition);
 /* Topics in a fixed order: `after` NULL gives the first one; NULL at the end. */
@@ -211,6 +248,7 @@ struct grp_about {
 	struct kstr protocol_type; /* "": a group that only commits offsets */
 	struct kstr protocol;	   /* "" unless stable */
 	bool stable;
+	bool consumer; /* of the consumer protocol, KIP-848 */
 	uint32_t members;
 };
 struct grp_about grp_about(const struct grp *g);
@@ -225,6 +263,15 @@ struct grp_member_about {
 	struct kbytes assignment;
 };
 struct grp_member_about grp_member_about(const struct grp_member *m);
+/*
+ * Describes a consumer group into `out`, whose arrays are from `a`; strings are the group's and the
+ * image's own. False: `a` is too small; *out is as it was.
+ */
+struct arena;
+bool grp_consumer_describe(const struct grp *g,
+	struct kp_consumer_group_describe_response_group *out, struct arena *a);
+/* Bytes of `a` that are enough; 0: not a consumer group. */
+size_t grp_consumer_describe_size(const struct grp *g);
 
 /* ---- looking at it ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What must hold of every group after every step, and a picture of it all. */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,18 +71,22 @@ void grp_check_group(const struct grp *g)
 	CHECK(g->generation >= 0);
 	CHECK(g->state != GRP_EMPTY || list_empty(&g->members));
 	/* without members only while ids are pending that may still join */
-	CHECK(!list_empty(&g->members) || g->state == GRP_EMPTY ||
+	CHECK(!list_empty(&g->members) || g->state == GRP_EMPTY || g->state == GRP_CONSUMER ||
 		(g->state == GRP_PREPARING && !list_empty(&g->pending)));
 	CHECK(wheel_timer_armed(&g->join_timer.t) == (g->state == GRP_PREPARING));
 	CHECK(!wheel_timer_armed(&g->sync_timer.t) ||
 		((g->state == GRP_COMPLETING || g->state == GRP_STABLE) && g->unsynced > 0));
 	CHECK(g->unsynced == 0 || wheel_timer_armed(&g->sync_timer.t));
 	CHECK(!g->sync_write || g->state == GRP_COMPLETING);
+	CHECK(!g->deletion || (g->state == GRP_EMPTY && g->writes > 0));
 	CHECK(!g->initial || g->state == GRP_PREPARING);
 	CHECK(g->state != GRP_STABLE || g->stored);
 	/* the join phase ends as soon as it can */
 	CHECK(g->state != GRP_PREPARING || g->initial || !list_empty(&g->pending) ||
 		g->joining < g->members_by_id.count);
+	CHECK(g->state != GRP_CONSUMER || g->con);
+	if (g->con)
+		con_check(g);
 	check_members(g);
 	check_offsets(g);
 }
@@ -94,9 +98,12 @@ void grp_check(const struct grp_core *c)
 		const struct grp *g = list_entry(it, struct grp, node);
 		grp_check_group(g);
 		groups++;
-		members += g->members_by_id.count;
+		members += g->members_by_id.count + (g->con ? g->con->by_id.count : 0);
 		offsets += g->offsets;
 		writes += g->writes;
+		if (g->con)
+			list_for_each (n, &g->con->replies)
+				parked++;
 		list_for_each (n, &g->members) {
 			const struct grp_member *m = list_entry(n, struct grp_member, node);
 			parked += (m->join_token != NULL) + (m->sync_token != NULL);
@@ -150,6 +157,29 @@ static void dump_members(const struct grp *g, struct text *t)
 		say(t, "  pending %.*s\n", STR(list_entry(it, struct grp_pending, node)->id));
 }
 
+static void dump_set(struct text *t, const char *what, const struct con_set *s)
+{
+	say(t, " %s", what);
+	for (uint32_t i = 0; i < s->count; i++)
+		say(t, "%s%u/%d", i ? "," : " ", con_slot_of(s->v[i]), con_index_of(s->v[i]));
+}
+
+static void dump_consumers(const struct grp_con *con, struct text *t)
+{
+	say(t, "  epoch %d target %d %s\n", con->epoch, con->target_epoch, con_state_name(con));
+	list_for_each (it, &con->members) {
+		const struct con_member *m = list_entry(it, struct con_member, node);
+		say(t, "  consumer %.*s", STR(m->id));
+		if (m->instance.len >= 0)
+			say(t, " instance %.*s", STR(m->instance));
+		say(t, " epoch %d state %d", m->epoch, (int)m->state);
+		dump_set(t, "has", &m->assigned);
+		dump_set(t, "revokes", &m->revoking);
+		dump_set(t, "target", &m->target);
+		say(t, "\n");
+	}
+}
+
 size_t grp_dump(const struct grp_core *c, char *out, size_t size)
 {
 	struct text t = {.p = out, .size = size};
@@ -161,6 +191,8 @@ size_t grp_dump(const struct grp_core *c, char *out, size_t size)
 			grp_state_name(g->state), g->generation, STR(g->protocol_type),
 			STR(g->protocol));
 		dump_members(g, &t);
+		if (g->con)
+			dump_consumers(g->con, &t);
 		list_for_each (n, &g->topics) {
 			const struct grp_topic *topic = list_entry(n, struct grp_topic, node);
 			for (uint32_t i = 0; i < topic->count; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What nobody needs any more: offsets past their time (KIP-211), of deleted topics, empty groups.
  */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
 /* ---- which topics a group reads ---- */
 
@@ -18,9 +18,10 @@ static int subscription_names(struct kbytes metadata, struct kstr topic)
 	return r.bad ? -1 : found;
 }
 
-/* Also true when it cannot be told. */
-static bool group_reads(const struct grp *g, struct kstr topic)
+bool grp_reads(const struct grp *g, struct kstr topic)
 {
+	if (g->con)
+		return con_reads(g->con, topic);
 	list_for_each (it, &g->members) {
 		const struct grp_member *m = list_entry(it, struct grp_member, node);
 		if (subscription_names(grp_metadata_of(m, g->protocol), topic) != 0)
@@ -54,7 +55,7 @@ static bool has_expired(const struct grp *g, const struct grp_offset *o, struct 
 	/* Of a group that had members: since they left. Of a lone consumer, or of a topic that is
 	   not read any more: since the commit. */
 	int64_t since_ms = o->commit_ms;
-	if (g->state == GRP_EMPTY && g->protocol_type.len > 0)
+	if (g->state == GRP_EMPTY && (g->protocol_type.len > 0 || g->con))
 		since_ms = max_of(since_ms, g->state_ms);
 	return now.wall_ms - since_ms >= g->core->cfg.offsets_retention_ms;
 }
@@ -64,8 +65,10 @@ static bool may_expire(const struct grp *g, const struct grp_topic *t)
 {
 	if (g->state == GRP_EMPTY)
 		return true;
+	if (g->state == GRP_CONSUMER)
+		return !grp_reads(g, t->name);
 	return g->state == GRP_STABLE && kstr_equal(g->protocol_type, kstr_of("consumer")) &&
-	       !group_reads(g, t->name);
+	       !grp_reads(g, t->name);
 }
 
 static bool room_for(const struct grp *g, const struct grp_topic *t, struct sweep *s)
@@ -109,7 +112,9 @@ static void fill(struct grp_recs *r, struct grp *g, void *arg)
 	const struct sweep *s = arg;
 	for (uint32_t i = 0; i < s->count; i++)
 		grp_rec_offset(r, g, s->v[i].topic->name, s->v[i].partition, NULL);
-	if (s->drop_group)
+	if (s->drop_group && g->con)
+		con_rec_drop(r, g);
+	if (s->drop_group && g->stored)
 		grp_rec_group_drop(r, g);
 }
 
@@ -144,7 +149,7 @@ static void drop_group(struct grp *g, struct sweep *s)
 {
 	s->count = 0;
 	s->drop_group = true;
-	if (g->stored)
+	if (g->stored || g->con)
 		write_drops(g, s);
 	s->drop_group = false;
 	grp_kill(g, KE_NONE, s->now);

@@ -17,14 +17,24 @@
 /* Of a client id or instance id, what becomes part of a member id. */
 #define GRP_ID_PREFIX_MAX 1024
 
-enum grp_state { GRP_EMPTY, GRP_PREPARING, GRP_COMPLETING, GRP_STABLE, GRP_DEAD, GRP_STATES };
+enum grp_state {
+	GRP_EMPTY,
+	GRP_PREPARING,
+	GRP_COMPLETING,
+	GRP_STABLE,
+	GRP_DEAD,
+	GRP_CONSUMER, /* has members of the consumer protocol (con.h) */
+	GRP_STATES,
+};
 
 enum grp_timer_kind {
-	GRP_T_EXPIRY,  /* core: look for offsets to expire */
-	GRP_T_JOIN,    /* group: the join phase ends */
-	GRP_T_SYNC,    /* group: members that did not sync are dropped */
-	GRP_T_PENDING, /* pending member id: forgotten */
-	GRP_T_SESSION, /* member: session timeout, or the patience with a new member's join */
+	GRP_T_EXPIRY,	   /* core: look for offsets to expire */
+	GRP_T_JOIN,	   /* group: the join phase ends */
+	GRP_T_SYNC,	   /* group: members that did not sync are dropped */
+	GRP_T_PENDING,	   /* pending member id: forgotten */
+	GRP_T_SESSION,	   /* member: session timeout, or the patience with a new member's join */
+	GRP_T_CON_SESSION, /* member of the consumer protocol: session timeout */
+	GRP_T_CON_REVOKE,  /* it has to give up partitions */
 };
 struct grp_timer {
 	struct wheel_timer t;
@@ -32,11 +42,14 @@ struct grp_timer {
 };
 
 enum grp_write_kind {
-	GRP_W_COMMIT, /* offsets; the token's answer is w->answer */
-	GRP_W_SYNC,   /* the leader's assignment; parked syncs wait for it */
-	GRP_W_STATIC, /* a static member's new id; the token joins */
-	GRP_W_EMPTY,  /* generation of a group without members; nobody waits */
-	GRP_W_DROP,   /* tombstones; nobody waits */
+	GRP_W_COMMIT,	      /* offsets; the token's answer is w->answer */
+	GRP_W_SYNC,	      /* the leader's assignment; parked syncs wait for it */
+	GRP_W_STATIC,	      /* a static member's new id; the token joins */
+	GRP_W_EMPTY,	      /* generation of a group without members; nobody waits */
+	GRP_W_DROP,	      /* tombstones; nobody waits */
+	GRP_W_DELETE_OFFSETS, /* tombstones; the token's answer is w->deleted */
+	GRP_W_DELETE_GROUP,   /* tombstones; grp.deletion waits */
+	GRP_W_CON,	      /* of a consumer group; answers wait in the group */
 };
 
 /* What a member offers, in its order of preference. One allocation. */
@@ -78,12 +91,20 @@ struct grp_pending {
 	struct grp_timer timer;
 };
 
+struct grp_con; /* con.h */
+
 struct grp_topic {
 	struct map_node by_name;
 	struct list node; /* of grp.topics */
 	struct kstr name;
 	uint32_t count, room;
 	struct grp_offset *v; /* in order of partition */
+};
+
+/* A group's part of a DeleteGroups request. */
+struct grp_deletion {
+	struct grp_deletions *all;
+	uint32_t index;
 };
 
 struct grp {
@@ -111,9 +132,11 @@ struct grp {
 	bool member_added;	 /* meanwhile */
 	int32_t initial_left_ms; /* how far it may still be extended */
 	struct grp_write *sync_write;
-	uint32_t writes;    /* out */
-	bool stored;	    /* the log has a record of the group itself */
-	struct list topics; /* struct grp_topic */
+	struct grp_con *con;	       /* NULL: of the classic protocol, or of none */
+	struct grp_deletion *deletion; /* NULL: stays */
+	uint32_t writes;	       /* out */
+	bool stored;		       /* the log has a record of the group itself */
+	struct list topics;	       /* struct grp_topic */
 	struct map topics_by_name;
 	uint32_t offsets;
 };
@@ -128,6 +151,7 @@ struct grp_core {
 	uint32_t partitions;
 	uint8_t *loaded; /* by partition */
 	bool draining;
+	const struct image *image; /* topics; NULL before the first */
 	struct grp_timer expiry;
 	struct grp_stats stats;
 };
@@ -224,6 +248,14 @@ struct grp_recs {
 	struct wr w;
 	uint32_t count;
 };
+#define GRP_NO_VALUE UINT32_MAX /* the length of a tombstone's value */
+/* What is written between begin and end gets its length in front of it. */
+struct grp_mark {
+	uint8_t *len;
+	size_t start;
+};
+struct grp_mark grp_rec_begin(struct wr *w);
+void grp_rec_end(struct wr *w, struct grp_mark m);
 void grp_rec_offset(struct grp_recs *r, const struct grp *g, struct kstr topic, int32_t partition,
 	const struct rec_offset *o); /* o NULL: tombstone */
 void grp_rec_group(struct grp_recs *r, const struct grp *g);
@@ -252,7 +284,17 @@ void grp_offset_drop(struct grp *g, struct kstr topic, int32_t partition);
 void grp_offsets_clear(struct grp *g);
 void grp_commit_written(struct grp *g, struct grp_write *w, int16_t error);
 
+/* ---- group_delete.c ---- */
+void grp_delete_offsets_written(struct grp *g, struct grp_write *w, int16_t error);
+void grp_delete_group_written(struct grp *g, struct grp_write *w, int16_t error);
+/* No write of the group is out any more: the next tombstones, or the end of the group. */
+void grp_deletion_step(struct grp *g, struct grp_now now);
+/* Answers it, if there is one. */
+void grp_deletion_end(struct grp *g, int16_t error);
+
 /* ---- group_expire.c ---- */
+/* Whether members subscribe to the topic; also true when it cannot be told. */
+bool grp_reads(const struct grp *g, struct kstr topic);
 void grp_expire_all(struct grp_core *c, struct grp_now now);
 
 /* ---- group_check.c ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JoinGroup: who may come in, and what each is told at once or when the join phase is over. */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
 #include <stdio.h>
 
@@ -145,6 +145,7 @@ static bool has_room(const struct grp *g, struct kstr id)
 		return m || g->members_by_id.count < max;
 	case GRP_EMPTY:
 	case GRP_DEAD:
+	case GRP_CONSUMER:
 	case GRP_STATES:
 		break;
 	}
@@ -319,6 +320,10 @@ static void join_group(struct join *j, struct kstr group_id, const uint8_t rando
 		refuse(j, KE_UNKNOWN_MEMBER_ID);
 		return;
 	}
+	if (g && g->state == GRP_CONSUMER) {
+		refuse(j, KE_INCONSISTENT_GROUP_PROTOCOL);
+		return;
+	}
 	if (j->who.count == 0 || j->protocol_type.len == 0 || j->who.count > GRP_PROTOCOLS_MAX ||
 		(g && !grp_supports(g, j->protocol_type, j->who.protocols, j->who.count))) {
 		refuse(j, KE_INCONSISTENT_GROUP_PROTOCOL);
@@ -339,6 +344,8 @@ static void join_group(struct join *j, struct kstr group_id, const uint8_t rando
 		}
 		return;
 	}
+	if (g->con)
+		con_make_classic(g, j->now);
 	if (is_new)
 		join_new(j, g, random);
 	else

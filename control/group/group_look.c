@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Groups as tools see them. */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
 const struct grp *grp_next(const struct grp_core *c, const struct grp *after)
 {
@@ -29,6 +29,7 @@ struct grp_about grp_about(const struct grp *g)
 		[GRP_COMPLETING] = "CompletingRebalance",
 		[GRP_STABLE] = "Stable",
 		[GRP_DEAD] = "Dead",
+		[GRP_CONSUMER] = "Stable",
 	};
 	bool stable = g->state == GRP_STABLE;
 	struct grp_about a = {
@@ -38,6 +39,13 @@ struct grp_about grp_about(const struct grp *g)
 		.protocol = stable && g->protocol.len >= 0 ? g->protocol : kstr_of(""),
 		.stable = stable,
 	};
+	if (g->con) {
+		a.consumer = true;
+		a.state = kstr_of(con_state_name(g->con));
+		a.protocol_type = kstr_of("consumer");
+		a.members = g->con->by_id.count;
+		return a;
+	}
 	list_for_each (it, &g->members) {
 		(void)it;
 		a.members++;

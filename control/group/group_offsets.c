@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Committed offsets: the table of a group, OffsetCommit, and what OffsetFetch reads. */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
 /* ---- the table ---- */
 
@@ -150,6 +150,15 @@ int16_t grp_find(struct grp_core *c, struct kstr group_id, const struct grp **ou
 	return e;
 }
 
+int16_t grp_find_for(struct grp_core *c, struct kstr group_id, struct kstr member_id, int32_t epoch,
+	const struct grp **out)
+{
+	int16_t e = grp_find(c, group_id, out);
+	if (e || !*out || !(*out)->con || member_id.len < 0 || epoch < 0)
+		return e;
+	return con_validate(*out, member_id, epoch);
+}
+
 const struct grp_offset *grp_offset_find(const struct grp *g, struct kstr topic, int32_t partition)
 {
 	struct grp_topic *t = topic_find(g, topic);
@@ -251,6 +260,10 @@ static int16_t validate(const struct commit *m, struct grp *g, struct grp_member
 		return KE_NONE; /* assigns partitions itself, or an administrator */
 	if (req->generation_id < 0 && req->member_id.len <= 0 && req->group_instance_id.len < 0)
 		return KE_UNKNOWN_MEMBER_ID;
+	if (g->con && m->version < 9)
+		return KE_UNSUPPORTED_VERSION; /* cannot be told that its epoch is stale */
+	if (g->con)
+		return con_validate(g, req->member_id, req->generation_id);
 	int16_t e = grp_member_validate(g, req->member_id, req->group_instance_id, member);
 	if (e)
 		return e;

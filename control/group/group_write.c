@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* To the log and back: writes, and the replay of what was written. */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
-#define NO_VALUE UINT32_MAX
 /* Of a record in a batch, beyond key, value and the two lengths here: at most 32 in all. */
 #define RECORD_OVERHEAD 24u
 
-/* ---- records of a write: u32 length, key, u32 length (or NO_VALUE), value ---- */
+/* ---- records of a write: u32 length, key, u32 length (or GRP_NO_VALUE), value ---- */
 
 bool grp_write_next(
 	const struct grp_write *w, uint32_t *at, struct kbytes *key, struct kbytes *value)
@@ -18,26 +17,20 @@ bool grp_write_next(
 	*key = (struct kbytes){.p = rd_take(&r, n), .len = (int32_t)n};
 	n = rd_be32(&r);
 	*value = KBYTES_NULL;
-	if (n != NO_VALUE)
+	if (n != GRP_NO_VALUE)
 		*value = (struct kbytes){.p = rd_take(&r, n), .len = (int32_t)n};
 	CHECK(!r.bad);
 	*at = (uint32_t)(r.p - w->bytes);
 	return true;
 }
 
-/* What is written between begin and end gets its length in front of it. */
-struct mark {
-	uint8_t *len;
-	size_t start;
-};
-
-static struct mark begin(struct wr *w)
+struct grp_mark grp_rec_begin(struct wr *w)
 {
 	uint8_t *len = wr_claim(w, 4);
-	return (struct mark){.len = len, .start = w->need};
+	return (struct grp_mark){.len = len, .start = w->need};
 }
 
-static void end(struct wr *w, struct mark m)
+void grp_rec_end(struct wr *w, struct grp_mark m)
 {
 	if (m.len)
 		be32_put(m.len, (uint32_t)(w->need - m.start));
@@ -46,17 +39,17 @@ static void end(struct wr *w, struct mark m)
 void grp_rec_offset(struct grp_recs *r, const struct grp *g, struct kstr topic, int32_t partition,
 	const struct rec_offset *o)
 {
-	struct mark m = begin(&r->w);
+	struct grp_mark m = grp_rec_begin(&r->w);
 	rec_offset_key_write(&r->w, g->id, topic, partition);
-	end(&r->w, m);
+	grp_rec_end(&r->w, m);
 	r->count++;
 	if (!o) {
-		wr_be32(&r->w, NO_VALUE);
+		wr_be32(&r->w, GRP_NO_VALUE);
 		return;
 	}
-	m = begin(&r->w);
+	m = grp_rec_begin(&r->w);
 	rec_offset_write(&r->w, o);
-	end(&r->w, m);
+	grp_rec_end(&r->w, m);
 }
 
 static void write_members(struct wr *w, const struct grp *g)
@@ -87,22 +80,22 @@ void grp_rec_group(struct grp_recs *r, const struct grp *g)
 		.state_ms = g->state_ms,
 		.member_count = (int32_t)g->members_by_id.count,
 	};
-	struct mark m = begin(&r->w);
+	struct grp_mark m = grp_rec_begin(&r->w);
 	rec_group_key_write(&r->w, g->id);
-	end(&r->w, m);
-	m = begin(&r->w);
+	grp_rec_end(&r->w, m);
+	m = grp_rec_begin(&r->w);
 	rec_group_write(&r->w, &rec);
 	write_members(&r->w, g);
-	end(&r->w, m);
+	grp_rec_end(&r->w, m);
 	r->count++;
 }
 
 void grp_rec_group_drop(struct grp_recs *r, const struct grp *g)
 {
-	struct mark m = begin(&r->w);
+	struct grp_mark m = grp_rec_begin(&r->w);
 	rec_group_key_write(&r->w, g->id);
-	end(&r->w, m);
-	wr_be32(&r->w, NO_VALUE);
+	grp_rec_end(&r->w, m);
+	wr_be32(&r->w, GRP_NO_VALUE);
 	r->count++;
 }
 
@@ -159,6 +152,7 @@ void grp_write_free(struct grp_core *c, struct grp_write *w)
 	grp_str_free(c, &w->member_id);
 	grp_str_free(c, &w->leader_id);
 	grp_mem_put(c, w->answer);
+	grp_mem_put(c, w->deleted);
 	grp_mem_put(c, w);
 }
 
@@ -280,7 +274,7 @@ static bool replay_group(struct grp_core *c, const struct rec_key *k, struct kby
 			grp_set_state(g, GRP_EMPTY, no_time);
 			g->generation = 0;
 			g->stored = false;
-			if (g->offsets == 0)
+			if (g->offsets == 0 && !g->con)
 				grp_kill(g, KE_NONE, no_time);
 		}
 		return true;
@@ -311,5 +305,12 @@ bool grp_replay(struct grp_core *c, uint32_t partition, struct kbytes key, struc
 		return false;
 	if (grp_partition_of(k.group, c->partitions) != partition)
 		return false; /* not written by a coordinator */
-	return k.kind == REC_OFFSET ? replay_offset(c, &k, value) : replay_group(c, &k, value);
+	switch (k.kind) {
+	case REC_OFFSET:
+		return replay_offset(c, &k, value);
+	case REC_GROUP:
+		return replay_group(c, &k, value);
+	default:
+		return con_replay(c, &k, value);
+	}
 }

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/group/record.h"
 
+#include "base/check.h"
+
 enum {
 	KEY_OFFSET = 1,
 	KEY_GROUP = 2,
+	KEY_CON_GROUP = 3,
+	KEY_CON_MEMBER = 5,
+	KEY_CON_TARGET_EPOCH = 6,
+	KEY_CON_TARGET = 7,
+	KEY_CON_CURRENT = 8,
 	OFFSET_VALUE_EXPIRES = 1, /* the version that has a time to expire at */
 	VALUE_MAX = 3,
 };
@@ -11,6 +18,33 @@ enum {
 static struct kstr rd_str(struct rd *r, bool nullable)
 {
 	return kp_rd_string(r, false, nullable);
+}
+
+/* Keys of consumer groups; 0: not one. */
+static const int16_t con_keys[] = {
+	[REC_CON_GROUP] = KEY_CON_GROUP,
+	[REC_CON_MEMBER] = KEY_CON_MEMBER,
+	[REC_CON_TARGET_EPOCH] = KEY_CON_TARGET_EPOCH,
+	[REC_CON_TARGET] = KEY_CON_TARGET,
+	[REC_CON_CURRENT] = KEY_CON_CURRENT,
+};
+
+static bool names_member(enum rec_kind kind)
+{
+	return kind == REC_CON_MEMBER || kind == REC_CON_TARGET || kind == REC_CON_CURRENT;
+}
+
+static bool con_key_read(struct rd *r, int16_t version, struct rec_key *out)
+{
+	for (size_t i = REC_CON_GROUP; i < array_size(con_keys); i++)
+		if (con_keys[i] == version)
+			out->kind = (enum rec_kind)i;
+	if (out->kind == REC_UNKNOWN)
+		return true;
+	out->group = rd_str(r, false);
+	if (names_member(out->kind))
+		out->member = rd_str(r, false);
+	return !r->bad;
 }
 
 bool rec_key_read(struct kbytes key, struct rec_key *out)
@@ -21,7 +55,7 @@ bool rec_key_read(struct kbytes key, struct rec_key *out)
 	if (r.bad || version < 0)
 		return false;
 	if (version > KEY_GROUP)
-		return true;
+		return con_key_read(&r, version, out);
 	out->group = rd_str(&r, false);
 	if (version == KEY_GROUP) {
 		out->kind = REC_GROUP;
@@ -149,4 +183,12 @@ void rec_member_write(struct wr *w, const struct rec_member *m)
 	wr_be32(w, (uint32_t)m->session_ms);
 	kp_wr_bytes(w, false, false, m->subscription);
 	kp_wr_bytes(w, false, false, m->assignment);
+}
+
+void rec_con_key_write(struct wr *w, enum rec_kind kind, struct kstr group, struct kstr member)
+{
+	wr_be16(w, (uint16_t)con_keys[kind]);
+	wr_str(w, group, false);
+	if (names_member(kind))
+		wr_str(w, member, false);
 }

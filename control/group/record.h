@@ -10,10 +10,16 @@
 
 /*
  * Keys and values of __consumer_offsets, byte for byte Kafka's own, so that tools which read the
- * topic directly understand it. PURE. (Kafka: OffsetCommitKey/Value, GroupMetadataKey/Value.)
+ * topic directly understand it. PURE. (Kafka: OffsetCommitKey/Value, GroupMetadataKey/Value,
+ * ConsumerGroup...Key/Value.)
  *
  *   key 0, 1  group string, topic string, partition int32    value 0-3: an offset
  *   key 2     group string                                   value 0-3: generation and members
+ *   key 3     group string                                   value 0: group epoch
+ *   key 5     group string, member string                    value 0: its subscription
+ *   key 6     group string                                   value 0: epoch of the assignment
+ *   key 7     group string, member string                    value 0: what it shall own
+ *   key 8     group string, member string                    value 0: its epoch, and what it owns
  *
  * Every key and value begins with its version as int16; a null value is a tombstone.
  */
@@ -21,6 +27,12 @@ enum rec_kind {
 	REC_UNKNOWN, /* a kind that this broker does not write (newer group types) */
 	REC_OFFSET,
 	REC_GROUP,
+	/* of a consumer group (KIP-848) */
+	REC_CON_GROUP,	      /* its epoch */
+	REC_CON_MEMBER,	      /* a member's subscription */
+	REC_CON_TARGET_EPOCH, /* of its assignment */
+	REC_CON_TARGET,	      /* what is assigned to a member */
+	REC_CON_CURRENT,      /* what a member owns */
 };
 
 struct rec_key {
@@ -28,6 +40,7 @@ struct rec_key {
 	struct kstr group;
 	struct kstr topic;
 	int32_t partition;
+	struct kstr member; /* of REC_CON_MEMBER, _TARGET and _CURRENT */
 };
 
 struct rec_offset {
@@ -75,5 +88,7 @@ void rec_offset_write(struct wr *w, const struct rec_offset *o);
 void rec_group_key_write(struct wr *w, struct kstr group);
 void rec_group_write(struct wr *w, const struct rec_group *g);
 void rec_member_write(struct wr *w, const struct rec_member *m);
+
+void rec_con_key_write(struct wr *w, enum rec_kind kind, struct kstr group, struct kstr member);
 
 #endif

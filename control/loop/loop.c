@@ -38,6 +38,8 @@ struct loop {
 	bool modules_done[CTL_MAX_MODULES];
 	uint64_t asked_ns; /* when the stop was asked for */
 	struct msg stops[MESH_MAX_NODES];
+	struct msg connections;		      /* while admin_is_asking */
+	struct msg orders[2][MESH_MAX_NODES]; /* of a capture: to begin, to end */
 	uint16_t stops_left;
 	bool clean;
 };
@@ -78,6 +80,23 @@ static const struct metric_desc ctl_rows[] = {
 #undef X
 };
 
+/* For /connections. */
+static void ask_connections(void *arg, uint16_t shard, const struct conn_page *page)
+{
+	struct loop *l = arg;
+	l->connections = (struct msg){.kind = MSG_CONNECTIONS, .page = *page};
+	mesh_ask(&l->c.port, shard, &l->connections);
+}
+
+/* For /capture. Its end is ordered once its begin was, and nothing more until both are answered. */
+static void order_capture(void *arg, uint16_t shard, const struct capture_order *order)
+{
+	struct loop *l = arg;
+	struct msg *m = &l->orders[order->tape == NULL][shard];
+	*m = (struct msg){.kind = MSG_CAPTURE, .capture = *order};
+	mesh_ask(&l->c.port, shard, m);
+}
+
 struct ctl *ctl_create(const struct ctl_options *opt, char *err, size_t err_size)
 {
 	struct loop *l = calloc(1, sizeof(*l));
@@ -111,6 +130,7 @@ struct ctl *ctl_create(const struct ctl_options *opt, char *err, size_t err_size
 		snprintf(err, err_size, "the control thread cannot start: %s", strerror(errno));
 		goto fail_admin;
 	}
+	admin_set_shards(l->admin, ctl_shards(&l->c), ask_connections, order_capture, l);
 	opt->mesh->waker[mesh_control(opt->mesh)] = &l->waker;
 	return &l->c;
 fail_admin:
@@ -182,7 +202,8 @@ static void drain(struct loop *l)
 {
 	struct ctl *c = &l->c;
 	if (!modules_stopped(l) || ctl_ops_out(c) > 0 || !publish_is_quiet(c) ||
-		!list_empty(&c->publish.waits))
+		!list_empty(&c->publish.waits) || admin_is_asking(l->admin) ||
+		admin_has_ordered(l->admin))
 		return;
 	set_state(l, CTL_STOPPING);
 	l->stops_left = ctl_shards(c);
@@ -270,6 +291,10 @@ static void receive(struct loop *l)
 	for (uint32_t i = 0; i < n; i++) {
 		if (in[i]->answer && in[i]->kind == MSG_STOP)
 			stop_answered(l, in[i]);
+		else if (in[i]->answer && in[i]->kind == MSG_CONNECTIONS)
+			admin_connections(l->admin, &in[i]->page);
+		else if (in[i]->answer && in[i]->kind == MSG_CAPTURE)
+			admin_ordered(l->admin);
 		else
 			ctl_message(&l->c, in[i]);
 	}
@@ -377,7 +402,10 @@ static int begin(struct loop *l, char *err, size_t err_size)
 	c->meta = meta_file_open(l->meta_dir, err, err_size);
 	if (!c->meta || meta_load(c->meta, &c->state, &c->meta_version, err, err_size) < 0 ||
 		check_lost_metadata(l, err, err_size) < 0 ||
-		settle_cluster_id(c, err, err_size) < 0 || open_modules(l, err, err_size) < 0)
+		settle_cluster_id(c, err, err_size) < 0)
+		return -1;
+	ctl_config_refresh(c);
+	if (open_modules(l, err, err_size) < 0)
 		return -1;
 	publish_changed(c);
 	return 0;

@@ -3,6 +3,7 @@
 #include "control/meta/meta.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "storage/storage.h"
@@ -51,6 +52,20 @@ static struct image_partition *fill_topics(const struct topics *topics, struct t
 	return at;
 }
 
+static void fill_quotas(const struct quotas *quotas, struct image_quota *out)
+{
+	for (uint32_t i = 0; quotas && i < quotas->count; i++) {
+		const struct quota *q = &quotas->v[i];
+		out[i] = (struct image_quota){
+			.user_is = q->entity.user_is,
+			.client_is = q->entity.client_is,
+			.user = kstr_of(q->entity.user),
+			.client = kstr_of(q->entity.client),
+		};
+		memcpy(out[i].rate, q->value, sizeof(out[i].rate));
+	}
+}
+
 struct image *meta_image_build(const struct topics *topics, const struct meta_image_args *args)
 {
 	CHECK(args->shards > 0 && args->workers > 0);
@@ -59,11 +74,14 @@ struct image *meta_image_build(const struct topics *topics, const struct meta_im
 			    count_partitions(topics->gone, topics->gone_count);
 	struct image_topic *t = calloc((size_t)topics->count + topics->gone_count + 1, sizeof(*t));
 	struct image_partition *p = calloc(partitions + 1, sizeof(*p));
-	if (!t || !p)
+	uint32_t quota_count = args->quotas ? args->quotas->count : 0;
+	struct image_quota *quotas = calloc((size_t)quota_count + 1, sizeof(*quotas));
+	if (!t || !p || !quotas)
 		goto out;
 	struct image_topic *gone = t + topics->count;
 	struct image_partition *at = fill_topics(topics, topics->v, topics->count, args, t, p);
 	fill_topics(topics, topics->gone, topics->gone_count, args, gone, at);
+	fill_quotas(args->quotas, quotas);
 	const char *rack = args->cfg->broker_rack;
 	struct image_broker broker = {
 		.node_id = args->cfg->node_id,
@@ -82,10 +100,13 @@ struct image *meta_image_build(const struct topics *topics, const struct meta_im
 		.topic_count = topics->count,
 		.gone = gone,
 		.gone_count = topics->gone_count,
+		.quotas = quotas,
+		.quota_count = quota_count,
 	};
 	im = image_build(&src);
 out:
 	free(t);
 	free(p);
+	free(quotas);
 	return im;
 }

@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "base/uuid.h"
+#include "control/meta/dynamic.h"
+#include "control/meta/quota.h"
 #include "control/meta/topic.h"
 
 /*
@@ -21,6 +23,8 @@ struct meta_state {
 	char cluster_id[META_CLUSTER_ID_LEN + 1];
 	struct topics topics;
 	int64_t next_producer_id; /* below it all are given away, or may be */
+	struct quotas quotas;
+	struct dynamic dynamic;
 };
 
 enum meta_result {
@@ -35,12 +39,14 @@ struct meta;
  * usable. */
 struct meta *meta_file_open(const char *dir, char *err, size_t err_size);
 /*
- * Reads the document into *state (initialised here; topics_fini is the caller's) and its version.
- * Version 0 and empty: nothing was ever stored. -1 with a sentence in err: the document is there
- * and cannot be used (damaged, or of a newer millrace); never taken for empty.
+ * Reads the document into *state (initialised here; meta_state_fini is the caller's) and its
+ * version. Version 0 and empty: nothing was ever stored. -1 with a sentence in err: the document is
+ * there and cannot be used (damaged, or of a newer millrace); never taken for empty.
  */
 int meta_load(
 	struct meta *m, struct meta_state *state, uint64_t *version, char *err, size_t err_size);
+/* Frees what the state holds. */
+void meta_state_fini(struct meta_state *state);
 /* Stores state as version expected + 1 if the stored version is `expected`. Durable on META_OK. */
 enum meta_result meta_update(struct meta *m, uint64_t expected, const struct meta_state *state,
 	char *err, size_t err_size);
@@ -64,6 +70,7 @@ struct meta_image_args {
 	int32_t port;
 	uint16_t shards;
 	uint16_t workers;
+	const struct quotas *quotas; /* NULL: none */
 };
 /*
  * The metadata image of the table: part id p is served by shard p % shards, its log kept by the

@@ -54,6 +54,13 @@ static bool uuid_parse(const char *text, struct uuid *id)
 	return true;
 }
 
+void meta_state_fini(struct meta_state *state)
+{
+	topics_fini(&state->topics);
+	quotas_fini(&state->quotas);
+	dynamic_fini(&state->dynamic);
+}
+
 /* ---- encode ---- */
 
 static json_t *encode_ids(const struct topic *t)
@@ -107,13 +114,73 @@ static json_t *encode_all(
 	return all;
 }
 
+static int set_named(json_t *o, const char *key, enum image_quota_part is, const char *name)
+{
+	if (is == QUOTA_ABSENT)
+		return 0;
+	return json_object_set_new(o, key, is == QUOTA_NAMED ? json_string(name) : json_null());
+}
+
+/* {"user": name or null, "client-id": likewise, "producer_byte_rate": 1000, ...}: what is absent is
+   left out. */
+static json_t *encode_quota(const struct quota *q)
+{
+	json_t *o = json_object();
+	int r = set_named(o, "user", q->entity.user_is, q->entity.user);
+	r |= set_named(o, "client-id", q->entity.client_is, q->entity.client);
+	for (int k = 0; k < QUOTA_KINDS; k++)
+		if (q->value[k] >= 0)
+			r |= json_object_set_new(o, quota_key(k), json_real(q->value[k]));
+	if (r == 0)
+		return o;
+	json_decref(o);
+	return NULL;
+}
+
+static json_t *encode_quotas(const struct quotas *q)
+{
+	json_t *all = json_array();
+	for (uint32_t i = 0; i < q->count; i++) {
+		if (json_array_append_new(all, encode_quota(&q->v[i])) < 0) {
+			json_decref(all);
+			return NULL;
+		}
+	}
+	return all;
+}
+
+static const char *const scopes[DYNAMIC_SCOPES] = {
+	[DYNAMIC_BROKER] = "broker",
+	[DYNAMIC_DEFAULT] = "default",
+};
+
+/* {"broker": {key: value, ...}, "default": likewise} */
+static json_t *encode_dynamic(const struct dynamic *d)
+{
+	json_t *all = json_object();
+	int r = 0;
+	for (int s = 0; s < DYNAMIC_SCOPES; s++) {
+		json_t *o = json_object();
+		for (int key = 0; key < CONFIG_KEY_COUNT; key++)
+			if (d->v[s][key])
+				r |= json_object_set_new(
+					o, config_key_name(key), json_string(d->v[s][key]));
+		r |= json_object_set_new(all, scopes[s], o);
+	}
+	if (r == 0)
+		return all;
+	json_decref(all);
+	return NULL;
+}
+
 static json_t *encode_state(const struct meta_state *state)
 {
 	const struct topics *t = &state->topics;
-	return json_pack("{s:s, s:o, s:o, s:I}", "cluster_id", state->cluster_id, "topics",
-		encode_all(t->v, t->count, encode_topic), "gone",
+	return json_pack("{s:s, s:o, s:o, s:I, s:o, s:o}", "cluster_id", state->cluster_id,
+		"topics", encode_all(t->v, t->count, encode_topic), "gone",
 		encode_all(t->gone, t->gone_count, encode_gone), "next_producer_id",
-		(json_int_t)state->next_producer_id);
+		(json_int_t)state->next_producer_id, "quotas", encode_quotas(&state->quotas),
+		"config", encode_dynamic(&state->dynamic));
 }
 
 /* Checksum of doc, which must not hold one. -1: no memory. */
@@ -222,14 +289,64 @@ out:
 	return r;
 }
 
+static enum image_quota_part decode_named(const json_t *o, const char *key, char *name)
+{
+	const json_t *v = json_object_get(o, key);
+	if (json_is_string(v))
+		snprintf(name, QUOTA_NAME_MAX + 1, "%s", json_string_value(v));
+	return json_is_string(v) ? QUOTA_NAMED : v ? QUOTA_DEFAULT : QUOTA_ABSENT;
+}
+
+static int decode_quota(const json_t *o, struct quotas *quotas, char *err, size_t size)
+{
+	struct quota_entity e = {0};
+	e.user_is = decode_named(o, "user", e.user);
+	e.client_is = decode_named(o, "client-id", e.client);
+	struct quota *q = e.user_is || e.client_is ? quotas_put(quotas, &e) : NULL;
+	for (int k = 0; q && k < QUOTA_KINDS; k++) {
+		const json_t *v = json_object_get(o, quota_key(k));
+		if (v && (!json_is_number(v) || json_number_value(v) < 0))
+			q = NULL;
+		else if (v)
+			q->value[k] = json_number_value(v);
+	}
+	if (!q)
+		snprintf(err, size, "a quota lacks a field, or there are too many");
+	return q ? 0 : -1;
+}
+
+/* A key that this version cannot set is left out: the file's value holds. */
+static int decode_dynamic(json_t *all, struct dynamic *d, char *err, size_t size)
+{
+	const char *name;
+	json_t *value;
+	for (int s = 0; s < DYNAMIC_SCOPES; s++) {
+		json_object_foreach(json_object_get(all, scopes[s]), name, value)
+		{
+			int key = dynamic_key(name);
+			if (key < 0 || !dynamic_allows(key))
+				continue;
+			if (!json_is_string(value) ||
+				dynamic_set(d, s, key, json_string_value(value)) < 0) {
+				snprintf(err, size,
+					"the configuration has a field of the wrong kind");
+				return -1;
+			}
+		}
+	}
+	return 0;
+}
+
 static int decode_state(json_t *doc, struct meta_state *state, char *err, size_t size)
 {
 	const char *cluster_id;
 	json_t *topics, *t, *gone = json_object_get(doc, "gone");
+	json_t *quotas = json_object_get(doc, "quotas");
 	const json_t *producers = json_object_get(doc, "next_producer_id");
 	size_t i;
 	if (json_unpack(doc, "{s:s, s:o}", "cluster_id", &cluster_id, "topics", &topics) < 0 ||
 		!json_is_array(topics) || (gone && !json_is_array(gone)) ||
+		(quotas && !json_is_array(quotas)) ||
 		(producers && (!json_is_integer(producers) || json_integer_value(producers) < 0)) ||
 		strlen(cluster_id) > META_CLUSTER_ID_LEN) {
 		snprintf(err, size, "the state lacks a field");
@@ -247,7 +364,12 @@ static int decode_state(json_t *doc, struct meta_state *state, char *err, size_t
 		if (decode_topic(t, &state->topics, true, err, size) < 0)
 			return -1;
 	}
-	return 0;
+	json_array_foreach(quotas, i, t)
+	{
+		if (decode_quota(t, &state->quotas, err, size) < 0)
+			return -1;
+	}
+	return decode_dynamic(json_object_get(doc, "config"), &state->dynamic, err, size);
 }
 
 /* Format and checksum; leaves the state (borrowed) and the version. */
@@ -300,6 +422,6 @@ int meta_decode(const char *text, size_t len, struct meta_state *state, uint64_t
 		r = decode_state(inner, state, err, err_size);
 	json_decref(doc);
 	if (r < 0)
-		topics_fini(&state->topics);
+		meta_state_fini(state);
 	return r;
 }

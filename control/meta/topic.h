@@ -225,6 +225,8 @@ struct image_topic_config topic_image_config(const struct topic *topic, const st
 /* ConfigSource on the wire. */
 enum topic_setting_source {
 	TOPIC_SRC_TOPIC = 1,
+	TOPIC_SRC_DYNAMIC_BROKER = 2,
+	TOPIC_SRC_DYNAMIC_DEFAULT = 3,
 	TOPIC_SRC_STATIC_BROKER = 4,
 	TOPIC_SRC_DEFAULT = 5,
 };

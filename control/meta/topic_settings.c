@@ -16,13 +16,13 @@ static const struct topic_setting_desc settings[] = {
 	{"cleanup.policy", TOPIC_SET_LIST, "delete", 0, 0, "delete|compact", B(cleanup_policy),
 		NULL},
 	{"compression.gzip.level", TOPIC_SET_INT, "-1", -1, 9, NULL, NO_KEY,
-		"level of gzip when the broker compresses; batches are stored as sent"},
+		"level of gzip, where compression.type asks for it"},
 	{"compression.lz4.level", TOPIC_SET_INT, "9", 1, 17, NULL, NO_KEY,
-		"level of lz4 when the broker compresses; batches are stored as sent"},
+		"level of lz4, where compression.type asks for it"},
 	{"compression.type", TOPIC_SET_ENUM, "producer", 0, 0,
 		"producer|uncompressed|gzip|snappy|lz4|zstd", B(compression_type), NULL},
 	{"compression.zstd.level", TOPIC_SET_INT, "3", -131072, 22, NULL, NO_KEY,
-		"level of zstd when the broker compresses; batches are stored as sent"},
+		"level of zstd, where compression.type asks for it"},
 	{"delete.retention.ms", TOPIC_SET_INT, "86400000", 0, INT64_MAX, NULL,
 		B(cleaner_delete_retention_ms), NULL},
 	{"durability", TOPIC_SET_ENUM, "flush", 0, 0, "flush|written", B(durability), NULL},
@@ -331,6 +331,21 @@ static int8_t compression_of(const char *name)
 	return IMAGE_COMPRESSION_PRODUCER;
 }
 
+/* Of gzip -1, and of every codec 0, is its default. */
+static int32_t level_of(const struct topic *topic, int8_t codec)
+{
+	switch (codec) {
+	case CODEC_GZIP:
+		return (int32_t)max_of(int_setting(topic, "compression.gzip.level", 0), (int64_t)0);
+	case CODEC_LZ4:
+		return (int32_t)int_setting(topic, "compression.lz4.level", 9);
+	case CODEC_ZSTD:
+		return (int32_t)int_setting(topic, "compression.zstd.level", 3);
+	default:
+		return 0;
+	}
+}
+
 struct image_topic_config topic_image_config(const struct topic *topic, const struct config *cfg)
 {
 	const char *policy = topic_setting_given(topic, "cleanup.policy");
@@ -350,6 +365,8 @@ struct image_topic_config topic_image_config(const struct topic *topic, const st
 		.durability_written = durability ? strcmp(durability, "written") == 0
 						 : cfg->durability == CONFIG_DURABILITY_WRITTEN,
 		.compression = compression_of(codec ? codec : cfg->compression_type),
+		.compression_level =
+			level_of(topic, compression_of(codec ? codec : cfg->compression_type)),
 		.min_insync_replicas = (int16_t)int_setting(
 			topic, "min.insync.replicas", min_of(cfg->min_insync_replicas, INT16_MAX)),
 		.timestamp_before_max_ms = int_setting(

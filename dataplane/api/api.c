@@ -11,6 +11,7 @@ static const struct api_handler *const api_handlers[] = {
 	&api_versions_handler,
 	&api_describe_cluster_handler,
 	&api_describe_producers_handler,
+	&api_describe_topic_partitions_handler,
 };
 
 const struct api_handler *api_handler_of(int16_t key)

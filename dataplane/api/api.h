@@ -75,7 +75,8 @@ struct api_req {
 	const struct kstr *wanted; /* API_TOPICS */
 	uint32_t wanted_count;
 	/* set by the shard */
-	bool topics_asked; /* start is called for the second time, after API_TOPICS */
+	int32_t throttle_ms; /* before encode: for the response (KIP-219) */
+	bool topics_asked;   /* start is called for the second time, after API_TOPICS */
 };
 
 struct api_handler {
@@ -108,5 +109,6 @@ extern const struct api_handler api_offset_for_leader_epoch_handler;
 extern const struct api_handler api_metadata_handler;
 extern const struct api_handler api_describe_cluster_handler;
 extern const struct api_handler api_describe_producers_handler;
+extern const struct api_handler api_describe_topic_partitions_handler;
 
 #endif

@@ -28,9 +28,31 @@ static bool versions_name_ok(struct kstr s)
 	return true;
 }
 
+/* KIP-584. What clients ask for: groups of the consumer protocol are served from level 1 on
+ * (KIP-848). */
+static bool versions_fill_features(struct api_req *r, struct versions_state *st)
+{
+	st->resp.supported_features =
+		arena_array(r->arena, 1, sizeof(*st->resp.supported_features));
+	st->resp.finalized_features =
+		arena_array(r->arena, 1, sizeof(*st->resp.finalized_features));
+	if (!st->resp.supported_features || !st->resp.finalized_features)
+		return false;
+	const struct kstr name = kstr_of("group.version");
+	st->resp.supported_features[0] = (struct kp_api_versions_response_supported_feature){
+		.name = name, .min_version = 0, .max_version = 1};
+	st->resp.finalized_features[0] = (struct kp_api_versions_response_finalized_feature){
+		.name = name, .max_version_level = 1, .min_version_level = 1};
+	st->resp.n_supported_features = st->resp.n_finalized_features = 1;
+	st->resp.finalized_features_epoch = 0;
+	return true;
+}
+
 static bool versions_fill(struct api_req *r, struct versions_state *st)
 {
 	uint32_t count;
+	if (st->resp.error_code == KE_NONE && !versions_fill_features(r, st))
+		return false;
 	const struct kp_api *all = kp_api_all(&count);
 	st->resp.api_keys = arena_array(r->arena, count, sizeof(*st->resp.api_keys));
 	if (!st->resp.api_keys)

@@ -10,6 +10,7 @@
 #include "kafka/errcode.h"
 #include "kafka/messages.h"
 
+#define FETCH_DIVERGING 12
 #define FETCH_BY_ID 13
 /* Pieces that a response may be gathered from; a session sends up to SESSION_MAX_PIECES. */
 #define FETCH_MAX_PIECES 1000u
@@ -150,14 +151,38 @@ static bool fetch_ask_group(struct api_req *r, struct fetch_state *st)
 	return asked;
 }
 
+/*
+ * KIP-320: the consumer says of which epoch the record before its position was. The partition has
+ * one epoch for all of its life: one that has read beyond its end has read what is not there any
+ * more, and is told where to go on. From another epoch there is no way back.
+ */
+static bool fetch_diverges(struct api_req *r, struct fetch_part *p, const struct part_op *op,
+	const struct image_partition *ip)
+{
+	int32_t epoch = p->q->last_fetched_epoch;
+	bool beyond = op->error == KE_OFFSET_OUT_OF_RANGE && op->fetch.high_watermark >= 0 &&
+		      p->q->fetch_offset > op->fetch.high_watermark;
+	if (r->hdr.version < FETCH_DIVERGING || !ip || !beyond || epoch != ip->leader_epoch)
+		return false;
+	p->out->error_code = KE_NONE;
+	p->out->high_watermark = op->fetch.high_watermark;
+	p->out->last_stable_offset = op->fetch.last_stable_offset;
+	p->out->log_start_offset = op->fetch.log_start_offset;
+	p->out->diverging_epoch.epoch = epoch;
+	p->out->diverging_epoch.end_offset = op->fetch.high_watermark;
+	return true;
+}
+
 /* Takes over one finished read. What does not fit into the response after all is given back. */
 static void fetch_take(struct api_req *r, struct fetch_state *st, struct fetch_part *p)
 {
 	struct part_op *op = p->op;
 	struct kp_fetch_response_partition *out = p->out;
+	const struct image_partition *ip = op->error ? fetch_find(r, st, p) : NULL;
 	out->error_code = op->error;
 	if (op->error != KE_NONE) {
-		st->error = true;
+		st->error = true; /* answered at once */
+		fetch_diverges(r, p, op, ip);
 		r->host->op_free(r->host, r, op);
 		p->op = NULL;
 		return;

@@ -97,6 +97,10 @@ static void produce_ask(struct api_req *r, struct produce_state *st, const struc
 	out->error_code = produce_precheck(r, st, t, p, &ip);
 	if (out->error_code != KE_NONE)
 		return;
+	if (st->req.acks == -1 && t->config.min_insync_replicas > 1) {
+		out->error_code = KE_NOT_ENOUGH_REPLICAS; /* this broker is the only one */
+		return;
+	}
 	*op = api_op(r, PART_APPEND, ip);
 	if (!*op) {
 		out->error_code = KE_KAFKA_STORAGE_ERROR;
@@ -189,7 +193,8 @@ static enum api_step produce_resume(struct api_req *r)
 
 static void produce_encode(struct api_req *r, struct kwr *w)
 {
-	const struct produce_state *st = r->state;
+	struct produce_state *st = r->state;
+	st->resp.throttle_time_ms = r->throttle_ms;
 	kp_encode_produce_response(w, r->hdr.version, &st->resp);
 }
 

@@ -30,10 +30,22 @@
 	X(OFFSET_FOR_LEADER_EPOCH, 23)                                                             \
 	X(DESCRIBE_CONFIGS, 32)                                                                    \
 	X(ALTER_CONFIGS, 33)                                                                       \
+	X(ALTER_REPLICA_LOG_DIRS, 34)                                                              \
+	X(DESCRIBE_LOG_DIRS, 35)                                                                   \
 	X(CREATE_PARTITIONS, 37)                                                                   \
+	X(DELETE_GROUPS, 42)                                                                       \
+	X(ELECT_LEADERS, 43)                                                                       \
 	X(INCREMENTAL_ALTER_CONFIGS, 44)                                                           \
+	X(ALTER_PARTITION_REASSIGNMENTS, 45)                                                       \
+	X(LIST_PARTITION_REASSIGNMENTS, 46)                                                        \
+	X(OFFSET_DELETE, 47)                                                                       \
+	X(DESCRIBE_CLIENT_QUOTAS, 48)                                                              \
+	X(ALTER_CLIENT_QUOTAS, 49)                                                                 \
 	X(DESCRIBE_CLUSTER, 60)                                                                    \
-	X(DESCRIBE_PRODUCERS, 61)
+	X(DESCRIBE_PRODUCERS, 61)                                                                  \
+	X(CONSUMER_GROUP_HEARTBEAT, 68)                                                            \
+	X(CONSUMER_GROUP_DESCRIBE, 69)                                                             \
+	X(DESCRIBE_TOPIC_PARTITIONS, 75)
 
 enum kp_api_key {
 #define X(name, key) KP_##name = key,
@@ -41,8 +53,11 @@ enum kp_api_key {
 #undef X
 };
 
+/* The first flexible version of an API that has none. */
+#define KP_NEVER 32767
+
 /* Size of an array indexed by api key. */
-#define KP_API_KEY_LIMIT 62
+#define KP_API_KEY_LIMIT 76
 
 /* Which thread answers. */
 enum kp_plane {

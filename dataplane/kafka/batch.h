@@ -303,5 +303,12 @@ uint32_t batch_build_finish(struct batch_build *b);
  */
 uint32_t batch_compress(
 	const uint8_t *src, enum codec codec, int level, uint8_t *dst, uint32_t dst_size);
+/*
+ * The batch of batch_size(src) bytes, compressed by another codec (CODEC_NONE: by none), in dst;
+ * the records stay as they are. Its size, or 0: it does not fit, or its records cannot be read.
+ * Uses the scratch, and allocates while it runs.
+ */
+uint32_t batch_recode(const uint8_t *src, enum codec codec, int level,
+	const struct batch_scratch *scratch, uint8_t *dst, uint32_t dst_size);
 
 #endif

@@ -98,21 +98,43 @@ uint32_t batch_build_finish(struct batch_build *b)
 	return size;
 }
 
-uint32_t batch_compress(
-	const uint8_t *src, enum codec codec, int level, uint8_t *dst, uint32_t dst_size)
+/* n bytes of records behind src's head. */
+static uint32_t compress_records(const uint8_t *src, const uint8_t *records, size_t n,
+	enum codec codec, int level, uint8_t *dst, uint32_t dst_size)
 {
-	uint32_t size = batch_size(src);
 	if (dst_size < BATCH_HEADER_SIZE)
 		return 0;
 	memcpy(dst, src, BATCH_HEADER_SIZE);
-	int64_t n = codec_compress(codec, level, src + BATCH_HEADER_SIZE, size - BATCH_HEADER_SIZE,
-		dst + BATCH_HEADER_SIZE, dst_size - BATCH_HEADER_SIZE);
-	if (n < 0)
+	int64_t size = codec_compress(
+		codec, level, records, n, dst + BATCH_HEADER_SIZE, dst_size - BATCH_HEADER_SIZE);
+	if (size < 0)
 		return 0;
-	uint32_t new_size = BATCH_HEADER_SIZE + (uint32_t)n;
+	uint32_t new_size = BATCH_HEADER_SIZE + (uint32_t)size;
 	uint16_t attributes = (uint16_t)((batch_attributes(src) & ~BATCH_ATTR_CODEC) | codec);
 	be32_put(dst + 8, new_size - BATCH_OVERHEAD);
 	be16_put(dst + 21, attributes);
 	batch_set_crc(dst);
 	return new_size;
+}
+
+uint32_t batch_compress(
+	const uint8_t *src, enum codec codec, int level, uint8_t *dst, uint32_t dst_size)
+{
+	return compress_records(src, src + BATCH_HEADER_SIZE, batch_size(src) - BATCH_HEADER_SIZE,
+		codec, level, dst, dst_size);
+}
+
+uint32_t batch_recode(const uint8_t *src, enum codec codec, int level,
+	const struct batch_scratch *scratch, uint8_t *dst, uint32_t dst_size)
+{
+	const uint8_t *records = src + BATCH_HEADER_SIZE;
+	int64_t n = batch_size(src) - BATCH_HEADER_SIZE;
+	if (batch_codec(src) != CODEC_NONE) {
+		if (!scratch->codec)
+			return 0;
+		n = codec_decompress(scratch->codec, batch_codec(src), records, (size_t)n,
+			scratch->buf, scratch->size);
+		records = scratch->buf;
+	}
+	return n < 0 ? 0 : compress_records(src, records, (size_t)n, codec, level, dst, dst_size);
 }

@@ -11,8 +11,9 @@ The schema language. One file per API; '#' begins a comment; tabs give the nesti
     request                                         then response, each followed by its fields:
     	FIELD TYPE VERSIONS [nullable=VERSIONS] [tag=N] [default=VALUE]
 
-TYPE is bool int8 int16 int32 int64 uuid string bytes records, the name of a struct whose fields follow one
-tab deeper, or [] and one of these for an array. VERSIONS is "3+", "0-7" or "5": those that have the field
+TYPE is bool int8 int16 int32 int64 float64 uuid string bytes records, the name of a struct whose fields follow one
+tab deeper, or [] and one of these for an array; ? and a struct's name for one that may be null (an array of
+at most one in C). VERSIONS is "3+", "0-7" or "5": those that have the field
 (outside of the message's own range it does not matter). A field with tag=N is a tagged field. default:
 what a version without the field reads as, and what a tagged field is when it is absent; 0, "", an
 empty array or false when not given, null where it may be null.
@@ -37,6 +38,7 @@ SCALARS = {  # type: (C type, KP_ enum, bytes, read, write)
     'int16': ('int16_t', 'KP_INT16', 2, '(int16_t)rd_be16(%s)', 'wr_be16(%s, (uint16_t)%s)'),
     'int32': ('int32_t', 'KP_INT32', 4, '(int32_t)rd_be32(%s)', 'wr_be32(%s, (uint32_t)%s)'),
     'int64': ('int64_t', 'KP_INT64', 8, '(int64_t)rd_be64(%s)', 'wr_be64(%s, (uint64_t)%s)'),
+    'float64': ('double', 'KP_FLOAT64', 8, 'kp_rd_double(%s)', 'kp_wr_double(%s, %s)'),
     'uuid': ('struct uuid', 'KP_UUID', 16, 'kp_rd_uuid(%s)', 'kp_wr_uuid(%s, &%s)'),
 }
 SIZED = {  # type: (C type, KP_ enum, bytes of the length in old and in flexible versions)
@@ -83,8 +85,9 @@ class Range:
 class Field:
     def __init__(self, name, type_, versions, opts):
         self.name = name
-        self.array = type_.startswith('[]')
-        self.type = type_[2:] if self.array else type_
+        self.maybe = type_.startswith('?')
+        self.array = type_.startswith('[]') or self.maybe
+        self.type = type_.lstrip('[]?')
         self.versions = versions
         self.null = Range.parse(opts['nullable']).clip(versions) if 'nullable' in opts else Range(1, 0)
         self.tag = int(opts['tag']) if 'tag' in opts else None
@@ -181,6 +184,8 @@ def fixed_size(f, version, flexible):
     """Smallest size of the field in a version."""
     if f.tag is not None or not f.versions.has(version):
         return 0
+    if f.maybe:
+        return 1
     if f.array:
         return 1 if flexible else 4
     if f.sub:
@@ -348,7 +353,10 @@ def null_expr(f, within):
 
 def emit_read_array(w, m, f, within, rd):
     flex = flex_expr(m, within)
-    w('int32_t n = kp_rd_count(%s, %s, %s, %d);' % (rd, flex, null_expr(f, within), min_element(m, f)))
+    if f.maybe:
+        w('int32_t n = kp_rd_maybe(%s);' % rd)
+    else:
+        w('int32_t n = kp_rd_count(%s, %s, %s, %d);' % (rd, flex, null_expr(f, within), min_element(m, f)))
     w('out->n_%s = n;' % f.name)
     w('if (n > 0) {')
     w('%s *e = arena_array(a, (size_t)n, sizeof(*e));' % c_type(f))
@@ -453,7 +461,10 @@ def emit_write(w, m, f, within, k='k'):
     flex = flex_expr(m, within)
     if f.array:
         w('{')
-        w('int32_t n = kp_wr_len32(&%s->w, %s, %s, in->n_%s);' % (k, flex, null_expr(f, within), f.name))
+        if f.maybe:
+            w('int32_t n = kp_wr_maybe(&%s->w, in->n_%s);' % (k, f.name))
+        else:
+            w('int32_t n = kp_wr_len32(&%s->w, %s, %s, in->n_%s);' % (k, flex, null_expr(f, within), f.name))
         w('for (int32_t i = 0; i < n; i++)')
         w.depth += 1
         e = 'in->%s[i]' % f.name
@@ -552,7 +563,7 @@ def emit_desc(w, s):
                      '.tag = %d' % (-1 if f.tag is None else f.tag),
                      '.offset = offsetof(struct %s, %s)' % (s.cname, f.name)]
             if f.array:
-                parts += ['.array = true', '.count_offset = offsetof(struct %s, n_%s)' % (s.cname, f.name)]
+                parts += ['.array = true'] + (['.maybe = true'] if f.maybe else []) + ['.count_offset = offsetof(struct %s, n_%s)' % (s.cname, f.name)]
             if f.sub:
                 parts.append('.sub = &desc_' + f.sub.cname[3:])
             w('{' + ', '.join(parts) + '},')

@@ -39,8 +39,8 @@ static size_t str_size(struct kstr s)
 
 /* Where the parts lie in the one allocation. */
 struct layout {
-	size_t brokers, topics, gone, partitions, by_name, by_id, strings, total;
-	uint32_t hash_size;
+	size_t brokers, topics, gone, partitions, quotas, by_name, by_id, by_entity, strings, total;
+	uint32_t hash_size, quota_size;
 	uint32_t partition_count; /* of topics */
 	uint32_t gone_partition_count;
 };
@@ -59,14 +59,18 @@ static size_t measure_topics(const struct image_topic *t, uint32_t count, uint32
 
 static struct layout layout_of(const struct image_source *src)
 {
-	struct layout l = {.hash_size = 4};
+	struct layout l = {.hash_size = 4, .quota_size = 4};
 	while (l.hash_size < src->topic_count * 2)
 		l.hash_size *= 2;
+	while (l.quota_size < src->quota_count * 2)
+		l.quota_size *= 2;
 	size_t strings = str_size(src->cluster_id);
 	for (uint32_t i = 0; i < src->broker_count; i++)
 		strings += str_size(src->brokers[i].host) + str_size(src->brokers[i].rack);
 	strings += measure_topics(src->topics, src->topic_count, &l.partition_count);
 	strings += measure_topics(src->gone, src->gone_count, &l.gone_partition_count);
+	for (uint32_t i = 0; i < src->quota_count; i++)
+		strings += str_size(src->quotas[i].user) + str_size(src->quotas[i].client);
 	size_t at = align_up(sizeof(struct image), 16);
 	l.brokers = at;
 	at = align_up(at + src->broker_count * sizeof(struct image_broker), 16);
@@ -77,10 +81,14 @@ static struct layout layout_of(const struct image_source *src)
 	l.partitions = at;
 	size_t partitions = (size_t)l.partition_count + l.gone_partition_count;
 	at = align_up(at + partitions * sizeof(struct image_partition), 16);
+	l.quotas = at;
+	at = align_up(at + src->quota_count * sizeof(struct image_quota), 16);
 	l.by_name = at;
 	at += l.hash_size * sizeof(uint32_t);
 	l.by_id = at;
 	at += l.hash_size * sizeof(uint32_t);
+	l.by_entity = at;
+	at += l.quota_size * sizeof(uint32_t);
 	l.strings = at;
 	l.total = at + strings;
 	return l;
@@ -171,6 +179,69 @@ static void index_topics(struct image *im, const struct layout *l)
 	im->by_id = by_id;
 }
 
+/* ---- quotas ---- */
+
+static uint32_t hash_entity(enum image_quota_part user_is, struct kstr user,
+	enum image_quota_part client_is, struct kstr client)
+{
+	uint32_t u = user_is == QUOTA_NAMED ? hash_bytes(user.p, str_size(user)) : user_is;
+	uint32_t c = client_is == QUOTA_NAMED ? hash_bytes(client.p, str_size(client)) : client_is;
+	return u * 0x9e3779b1u ^ c;
+}
+
+static void copy_quotas(
+	struct image *im, const struct image_source *src, const struct layout *l, char **strings)
+{
+	struct image_quota *quotas = (void *)((char *)im + l->quotas);
+	uint32_t *by_entity = (void *)((char *)im + l->by_entity);
+	im->quota_mask = l->quota_size - 1;
+	im->quota_count = src->quota_count;
+	im->quotas = quotas;
+	im->by_entity = by_entity;
+	for (uint32_t i = 0; i < src->quota_count; i++) {
+		struct image_quota *q = &quotas[i];
+		*q = src->quotas[i];
+		q->user = copy_str(strings, q->user);
+		q->client = copy_str(strings, q->client);
+		hash_add(by_entity, im->quota_mask,
+			hash_entity(q->user_is, q->user, q->client_is, q->client), i);
+	}
+}
+
+static bool same_part(
+	enum image_quota_part a_is, struct kstr a, enum image_quota_part b_is, struct kstr b)
+{
+	return a_is == b_is && (a_is != QUOTA_NAMED || kstr_equal(a, b));
+}
+
+double image_quota_find(const struct image *im, struct kstr user, struct kstr client,
+	enum image_quota_kind kind, int *level)
+{
+	static const struct {
+		enum image_quota_part user_is, client_is;
+	} order[8] = {
+		{QUOTA_NAMED, QUOTA_NAMED},
+		{QUOTA_NAMED, QUOTA_DEFAULT},
+		{QUOTA_NAMED, QUOTA_ABSENT},
+		{QUOTA_DEFAULT, QUOTA_NAMED},
+		{QUOTA_DEFAULT, QUOTA_DEFAULT},
+		{QUOTA_DEFAULT, QUOTA_ABSENT},
+		{QUOTA_ABSENT, QUOTA_NAMED},
+		{QUOTA_ABSENT, QUOTA_DEFAULT},
+	};
+	for (*level = 0; im->quota_count > 0 && *level < 8; ++*level) {
+		enum image_quota_part u = order[*level].user_is, c = order[*level].client_is;
+		uint32_t slot = hash_entity(u, user, c, client) & im->quota_mask;
+		for (; im->by_entity[slot]; slot = (slot + 1) & im->quota_mask) {
+			const struct image_quota *q = &im->quotas[im->by_entity[slot] - 1];
+			if (same_part(u, user, q->user_is, q->user) &&
+				same_part(c, client, q->client_is, q->client) && q->rate[kind] >= 0)
+				return q->rate[kind];
+		}
+	}
+	return -1;
+}
+
 struct image *image_build(const struct image_source *src)
 {
 	struct layout l = layout_of(src);
@@ -192,6 +263,7 @@ struct image *image_build(const struct image_source *src)
 	im->broker_count = src->broker_count;
 	im->partition_count = l.partition_count;
 	copy_topics(im, src, &l, &strings);
+	copy_quotas(im, src, &l, &strings);
 	index_topics(im, &l);
 	CHECK((size_t)(strings - (char *)im) == l.total);
 	return im;

@@ -41,8 +41,9 @@ struct image_topic_config {
 	bool log_append_time;
 	bool cleanup_compact;
 	bool cleanup_delete;
-	bool durability_written; /* an ack may come before the flush (DESIGN D3) */
-	int8_t compression;	 /* enum codec, or IMAGE_COMPRESSION_PRODUCER */
+	bool durability_written;   /* an ack may come before the flush (DESIGN D3) */
+	int8_t compression;	   /* enum codec, or IMAGE_COMPRESSION_PRODUCER */
+	int32_t compression_level; /* of that codec; 0: its default */
 	int16_t min_insync_replicas;
 	int64_t timestamp_before_max_ms;
 	int64_t timestamp_after_max_ms;
@@ -65,6 +66,22 @@ struct image_topic {
 	const struct image_partition *partitions; /* index: partition number */
 };
 
+/* What a client quota limits. */
+enum image_quota_kind {
+	QUOTA_PRODUCE, /* bytes per second from producers */
+	QUOTA_FETCH,   /* bytes per second to consumers */
+	QUOTA_REQUEST, /* thread time in percent of one thread */
+	QUOTA_KINDS,
+};
+/* How an entity names its user, or its client id. */
+enum image_quota_part { QUOTA_ABSENT, QUOTA_DEFAULT, QUOTA_NAMED };
+/* A quota for an entity: a user, a client id, or both. */
+struct image_quota {
+	enum image_quota_part user_is, client_is;
+	struct kstr user, client; /* where named */
+	double rate[QUOTA_KINDS]; /* < 0: none */
+};
+
 struct image {
 	uint64_t epoch; /* larger is newer */
 	struct kstr cluster_id;
@@ -79,6 +96,10 @@ struct image {
 	/* Deleted topics whose logs may still be there: not served, and not found by name or id. */
 	uint32_t gone_count;
 	const struct image_topic *gone;
+	uint32_t quota_count;
+	const struct image_quota *quotas;
+	uint32_t quota_mask;
+	const uint32_t *by_entity; /* open addressing: 1 + index of quota, 0 empty */
 	uint32_t hash_mask;
 	const uint32_t *by_name; /* open addressing: 1 + index of topic, 0 empty */
 	const uint32_t *by_id;
@@ -94,7 +115,9 @@ struct image_source {
 	uint32_t broker_count;
 	const struct image_topic *topics; /* in any order; names unique */
 	uint32_t topic_count;
-	const struct image_topic *gone; /* in any order; a name may be there more than once */
+	const struct image_topic *gone;	  /* in any order; a name may be there more than once */
+	const struct image_quota *quotas; /* entities unique */
+	uint32_t quota_count;
 	uint32_t gone_count;
 };
 
@@ -107,6 +130,14 @@ extern const struct image_topic_config image_topic_config_default;
  */
 struct image *image_build(const struct image_source *src);
 void image_free(struct image *im);
+
+/*
+ * The rate that holds for a client, < 0: none. Kafka's order: the entity that says more about the
+ * user wins, then the one that says more about the client id. *level: which of the eight kinds of
+ * entity it is; clients share a quota by user (levels 2, 5), client id (6, 7) or both (others).
+ */
+double image_quota_find(const struct image *im, struct kstr user, struct kstr client,
+	enum image_quota_kind kind, int *level);
 
 /* By name or id; NULL when there is none (a zero id names none). */
 const struct image_topic *image_topic_by_name(const struct image *im, struct kstr name);

@@ -196,6 +196,33 @@ static inline int32_t kp_rd_count(struct rd *r, bool flex, bool nullable, uint32
 	return n;
 }
 /* Next tagged field: its tag, and its bytes as a reader of their own. */
+static inline double kp_rd_double(struct rd *r)
+{
+	uint64_t bits = rd_be64(r);
+	double d;
+	memcpy(&d, &bits, sizeof(d));
+	return d;
+}
+static inline void kp_wr_double(struct wr *w, double d)
+{
+	uint64_t bits;
+	memcpy(&bits, &d, sizeof(bits));
+	wr_be64(w, bits);
+}
+/* A struct that may be null: how many follow, 0 or 1. */
+static inline int32_t kp_rd_maybe(struct rd *r)
+{
+	int8_t n = (int8_t)rd_u8(r);
+	if (n != 1 && n != -1)
+		r->bad = true;
+	return n == 1 && !r->bad;
+}
+static inline int32_t kp_wr_maybe(struct wr *w, int32_t n)
+{
+	CHECK(n <= 1);
+	wr_u8(w, n > 0 ? 1 : 0xff);
+	return n > 0;
+}
 static inline uint32_t kp_rd_tag(struct rd *r, struct rd *field)
 {
 	uint32_t tag = rd_uvarint32(r);
@@ -281,6 +308,7 @@ enum kp_type {
 	KP_INT16,
 	KP_INT32,
 	KP_INT64,
+	KP_FLOAT64,
 	KP_UUID,
 	KP_STRING,
 	KP_BYTES,
@@ -295,6 +323,7 @@ struct kp_field {
 	const char *name;
 	enum kp_type type; /* of an element, for an array */
 	bool array;	   /* a pointer at `offset`, an int32_t count at `count_offset` */
+	bool maybe;	   /* an array of at most one: a struct that may be null */
 	int16_t min;	   /* versions that have the field */
 	int16_t max;
 	int16_t null_min; /* versions in which it may be null; none: 1 and 0 */

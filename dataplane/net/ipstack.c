@@ -321,6 +321,7 @@ int ipstack_conn_info_get(
 	const struct tcb *c = tcp_by_handle(&s->tcp, conn);
 	if (!c)
 		return -ENOTCONN;
+	uint32_t headers = IP_HDR_LEN + TCP_HDR_LEN + (c->ts_ok ? TCP_TS_LEN : 0);
 	*info = (struct ipstack_conn_info){.state = tcp_state_name((enum tcp_state)c->state),
 		.peer_ip = c->peer_ip,
 		.peer_port = c->peer_port,
@@ -340,6 +341,14 @@ int ipstack_conn_info_get(
 		.bytes_in = c->bytes_in,
 		.bytes_out = c->bytes_out,
 		.retransmits = c->retransmits,
+		.unread_bytes = c->rcv_nxt - c->rcv_read - c->fin_rcvd,
+		.pmtu = c->mss == c->mss_full ? s->cfg.mtu : c->mss + headers,
+		.snd_wscale = c->snd_wscale,
+		.rcv_wscale = c->rcv_wscale,
+		.sack = c->sack_ok,
+		.timestamps = c->ts_ok,
+		.ecn = c->ecn_ok,
+		.cubic = c->cubic,
 		.paused = c->paused};
 	return 0;
 }
@@ -389,7 +398,7 @@ const struct ipstack_metrics *ipstack_metrics_of(const struct ipstack *s)
 const struct metric_desc *ipstack_metric_table(uint32_t *count)
 {
 	static const struct metric_desc table[] = {
-#define X(name, help) {"net_" #name, help, offsetof(struct ipstack_metrics, name)},
+#define X(name, help) {"stack_" #name, help, offsetof(struct ipstack_metrics, name)},
 		IPSTACK_METRICS(X)
 #undef X
 	};

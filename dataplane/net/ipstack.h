@@ -60,6 +60,11 @@ struct ipstack_config {
 	uint32_t tso_max_bytes;	 /* > 0: frames with up to this much payload and tso_mss set */
 	uint8_t tx_slices_max;	 /* payload slices per frame, 1..IP_OUT_SLICES */
 
+	/* Whether segments of that flow come to this stack: an active open takes a local port for
+	   which they do. NULL: all do. Pure. */
+	bool (*is_ours)(const void *arg, uint32_t peer_ip, uint16_t peer_port, uint16_t local_port);
+	const void *is_ours_arg;
+
 	/* limits: all memory is taken at create */
 	uint32_t max_conns;
 	uint32_t max_time_wait;
@@ -126,6 +131,8 @@ struct ip_out_frame {
 	uint16_t tso_mss;     /* > 0: to be cut into segments of this payload by the port */
 	uint32_t payload_len; /* sum of the slices; the frame has hdr_len + payload_len bytes */
 	struct net_iov slice[IP_OUT_SLICES];
+	uint64_t cookie[IP_OUT_SLICES]; /* of the ipstack_send that lent a slice; not with
+					   IP_OUT_COPY */
 };
 
 enum ipstack_event_kind {
@@ -270,6 +277,10 @@ struct ipstack_conn_info {
 	uint32_t rx_chunks;    /* held for out-of-order and paused data */
 	uint64_t srtt_ns, rttvar_ns, rto_ns, min_rtt_ns;
 	uint64_t bytes_in, bytes_out, retransmits;
+	uint32_t unread_bytes; /* in order, and not popped yet */
+	uint32_t pmtu;	       /* of IP packets, as far as it is known */
+	uint8_t snd_wscale, rcv_wscale;
+	bool sack, timestamps, ecn, cubic;
 	bool paused;
 };
 /* 0 or -ENOTCONN. */
@@ -344,6 +355,7 @@ void ipstack_usage_get(const struct ipstack *s, struct ipstack_usage *u);
 	X(tcp_syn_drop_conns_total, "connection attempts dropped: too many connections")           \
 	X(tcp_cookies_out_total, "connection attempts answered with a SYN cookie")                 \
 	X(tcp_cookies_in_total, "connections that a SYN cookie has opened")                        \
+	X(tcp_cookies_spent_total, "late duplicates of ACKs whose SYN cookie was taken before")    \
 	X(tcp_accepted_total, "connections accepted")                                              \
 	X(tcp_connected_total, "connections opened by us")                                         \
 	X(tcp_closed_total, "connections gone")                                                    \

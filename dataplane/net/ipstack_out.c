@@ -120,7 +120,8 @@ static bool out_ctl(struct ipstack *s, uint64_t now_ns, struct ctl_frame *f, str
 			list_push_back(&n->pending, &f->node);
 			return false;
 		}
-		metric_add(&s->metrics.arp_pending_drop_total, 1);
+		if (n) /* else the reason is counted already */
+			metric_add(&s->metrics.arp_pending_drop_total, 1);
 		ctl_free(s, f);
 		return false;
 	}

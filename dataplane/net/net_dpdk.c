@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rte_lcore.h>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "net/net_dpdk_int.h"
 
@@ -30,7 +32,7 @@ static net_conn_t handle_of(const struct dshard *s, const struct dcn *c)
 static struct dcn *conn_of(struct dshard *s, net_conn_t h)
 {
 	uint32_t slot = (uint32_t)h;
-	if (slot >= s->d->cfg.max_conns)
+	if (slot >= s->conn_slots)
 		return NULL;
 	struct dcn *c = &s->conns[slot];
 	return c->state != DCN_FREE && c->gen == h >> 32 ? c : NULL;
@@ -77,43 +79,75 @@ static int send_copy(struct dshard *s, struct dcn *c, const struct net_iov *iov,
 
 /* ---- events ---- */
 
-static struct dcn *conn_open(struct dshard *s, const struct ipstack_event *e)
+static struct dcn *conn_open(struct dshard *s, ipstack_conn_t ip)
 {
-	/* The stack has as many connections as there are slots. */
+	/* There are as many slots as the stack has connections, and those that have ended. */
 	struct list *l = list_pop_front(&s->free);
 	CHECK(l);
 	struct dcn *c = list_entry(l, struct dcn, node);
 	c->state = DCN_OPEN;
-	c->ip = e->conn;
+	c->ip = ip;
 	c->user = NULL;
 	c->accepted_in = s->poll_count;
 	c->copy_first = c->copy_last = DPDK_NONE;
-	ipstack_set_user(s->stack, e->conn, c);
+	c->held = 0;
+	c->ended = false;
+	ipstack_set_user(s->stack, ip, c);
 	return c;
 }
 
 static void conn_free(struct dshard *s, struct dcn *c)
 {
-	CHECK(c->copy_first == DPDK_NONE);
+	CHECK(c->copy_first == DPDK_NONE && c->held == 0);
 	list_remove(&c->node);
 	c->state = DCN_FREE;
 	c->gen = c->gen == UINT32_MAX ? 1 : c->gen + 1;
 	list_push_back(&s->free, &c->node);
 }
 
+/* As ::ffff:a.b.c.d. */
+static void put_ip(uint32_t ip, uint8_t out[16])
+{
+	memset(out, 0, 16);
+	out[10] = out[11] = 0xff;
+	for (unsigned i = 0; i < 4; i++)
+		out[12 + i] = (uint8_t)(ip >> (24 - 8 * i));
+}
+
 static void fill_peer(struct net_event *ev, const struct ipstack_event *e)
 {
-	memset(ev->peer.ip, 0, sizeof(ev->peer.ip));
-	ev->peer.ip[10] = ev->peer.ip[11] = 0xff;
-	for (unsigned i = 0; i < 4; i++)
-		ev->peer.ip[12 + i] = (uint8_t)(e->peer.ip >> (24 - 8 * i));
+	put_ip(e->peer.ip, ev->peer.ip);
 	ev->peer.port = e->peer.port;
+}
+
+static void end_conn(struct dshard *s, struct dcn *c, struct net_event *ev)
+{
+	*ev = (struct net_event){.kind = NET_EV_CLOSED, .conn = handle_of(s, c), .user = c->user};
+	conn_free(s, c);
+}
+
+/* What waited for the port: the ends of sends, and of connections. False: no more of that. */
+static bool late_event(struct dshard *s, struct net_event *ev)
+{
+	struct list *l = list_front(&s->ended);
+	if (l) {
+		end_conn(s, list_entry(l, struct dcn, node), ev);
+		return true;
+	}
+	struct dcn *c = dframe_let_go(s, ev);
+	if (!c)
+		return false;
+	ev->conn = handle_of(s, c);
+	ev->user = c->user;
+	if (c->ended && c->held == 0)
+		list_push_back(&s->ended, &c->node);
+	return true;
 }
 
 /* Translates; false when the caller is not to see it. */
 static bool translate(struct dshard *s, const struct ipstack_event *e, struct net_event *ev)
 {
-	struct dcn *c = e->kind == IPSTACK_EV_ACCEPTED ? conn_open(s, e) : e->user;
+	struct dcn *c = e->kind == IPSTACK_EV_ACCEPTED ? conn_open(s, e->conn) : e->user;
 	*ev = (struct net_event){.conn = handle_of(s, c), .user = c->user};
 	switch (e->kind) {
 	case IPSTACK_EV_ACCEPTED:
@@ -130,21 +164,23 @@ static bool translate(struct dshard *s, const struct ipstack_event *e, struct ne
 			copy_free(s, c);
 			return false;
 		}
-		ev->kind = NET_EV_SENT;
-		ev->sent.cookie = e->sent.cookie;
-		ev->sent.ok = e->sent.ok;
-		return true;
+		return dframe_sent(s, c, e->sent.cookie, e->sent.ok, ev);
 	case IPSTACK_EV_PEER_FIN:
 		/* The caller gets one turn to answer what came before the FIN. */
 		if (c->state == DCN_OPEN)
 			list_push_back(&s->fins, &c->node);
 		return false;
 	case IPSTACK_EV_CLOSED:
-		ev->kind = NET_EV_CLOSED;
-		conn_free(s, c);
-		return true;
+		c->ended = true;
+		c->state = DCN_CLOSING;
+		list_remove(&c->node);
+		if (c->held == 0)
+			end_conn(s, c, ev);
+		return c->held == 0;
 	case IPSTACK_EV_CONNECTED:
-		break; /* we do not connect */
+		ev->kind = NET_EV_CONNECTED;
+		fill_peer(ev, e);
+		return true;
 	}
 	return false;
 }
@@ -173,19 +209,19 @@ static void update_metrics(struct dshard *s)
 	metric_set(&m->rx_bytes_total, metric_get(&i->tcp_bytes_in_total));
 	metric_set(&m->tx_bytes_total, metric_get(&i->tcp_bytes_out_total));
 	metric_set(&m->retransmits_total, metric_get(&i->tcp_retransmits_total));
-	metric_set(&m->rx_drops_total, s->drops + metric_get(&i->eth_drop_short_total) +
-					       metric_get(&i->eth_drop_type_total) +
-					       metric_get(&i->eth_drop_other_mac_total) +
-					       metric_get(&i->arp_drop_total) +
-					       metric_get(&i->ip_drop_header_total) +
-					       metric_get(&i->ip_drop_length_total) +
-					       metric_get(&i->ip_drop_checksum_total) +
-					       metric_get(&i->ip_drop_fragment_total) +
-					       metric_get(&i->ip_drop_address_total) +
-					       metric_get(&i->ip_drop_protocol_total) +
-					       metric_get(&i->tcp_drop_short_total) +
-					       metric_get(&i->tcp_drop_checksum_total) +
-					       metric_get(&i->tcp_drop_no_buffer_total));
+	metric_set(&m->rx_drops_total,
+		metric_get(&s->m.drop_forward_total) + metric_get(&s->m.drop_segments_total) +
+			metric_get(&i->eth_drop_short_total) + metric_get(&i->eth_drop_type_total) +
+			metric_get(&i->eth_drop_other_mac_total) + metric_get(&i->arp_drop_total) +
+			metric_get(&i->ip_drop_header_total) +
+			metric_get(&i->ip_drop_length_total) +
+			metric_get(&i->ip_drop_checksum_total) +
+			metric_get(&i->ip_drop_fragment_total) +
+			metric_get(&i->ip_drop_address_total) + metric_get(&i->ip_drop_ttl_total) +
+			metric_get(&i->ip_drop_protocol_total) +
+			metric_get(&i->tcp_drop_short_total) +
+			metric_get(&i->tcp_drop_checksum_total) +
+			metric_get(&i->tcp_drop_no_buffer_total));
 }
 
 /* ---- the thread ---- */
@@ -216,6 +252,7 @@ static void turn_begin(struct dshard *s)
 {
 	close_fins(s);
 	dio_receive(s);
+	dio_watch(s);
 	ipstack_timers(s->stack, s->now_ns);
 }
 
@@ -238,6 +275,8 @@ static uint32_t dpdk_poll(struct net *n, uint64_t now_ns, struct net_event *ev, 
 	if (!s->more)
 		turn_begin(s);
 	s->more = true;
+	while (count < max && late_event(s, &ev[count]))
+		count++;
 	if (s->early && max > 0) {
 		s->early = false;
 		count += translate(s, &s->early_event, &ev[count]);
@@ -267,10 +306,25 @@ static int dpdk_send(
 	CHECK(count <= DPDK_SEND_QUEUE);
 	if (!c || c->state != DCN_OPEN)
 		return -ENOTCONN;
-	int err = cookie ? ipstack_send(s->stack, s->now_ns, c->ip, iov, count, cookie)
-			 : send_copy(s, c, iov, count);
+	int err = cookie ? dframe_send(s, c, iov, count, cookie) : send_copy(s, c, iov, count);
 	CHECK(err != -EINVAL);
 	return err;
+}
+
+static int dpdk_connect(struct net *n, const uint8_t ip[16], uint16_t port, net_conn_t *conn)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct dshard *s = shard_of(n);
+	ipstack_conn_t h;
+	if (memcmp(ip, mapped, sizeof(mapped)) != 0)
+		return -EAFNOSUPPORT;
+	int err = ipstack_connect(s->stack, s->now_ns, be32_get(ip + 12), port, 0, &h);
+	if (err)
+		return err;
+	struct dcn *c = conn_open(s, h);
+	c->accepted_in = 0; /* the caller knows it from now on */
+	*conn = handle_of(s, c);
+	return 0;
 }
 
 static void dpdk_flush(struct net *n, uint64_t now_ns)
@@ -316,7 +370,8 @@ static void dpdk_close(struct net *n, net_conn_t h, bool abort)
 static void dpdk_stop_listening(struct net *n)
 {
 	struct dshard *s = shard_of(n);
-	ipstack_unlisten(s->stack, s->d->cfg.listen_port);
+	if (s->d->cfg.listen_port)
+		ipstack_unlisten(s->stack, s->d->cfg.listen_port);
 }
 
 static void dpdk_wait(struct net *n, uint64_t now_ns, uint64_t until_ns)
@@ -324,16 +379,72 @@ static void dpdk_wait(struct net *n, uint64_t now_ns, uint64_t until_ns)
 	struct dshard *s = shard_of(n);
 	s->now_ns = now_ns;
 	update_metrics(s);
-	if (s->more || !list_empty(&s->fins))
+	if (s->more || !list_empty(&s->fins) || !list_empty(&s->ended))
 		return;
 	dio_wait(s, until_ns);
+}
+
+#define LIST_SLOTS 4096u /* looked at for one page */
+
+static void fill_info(const struct ipstack_conn_info *i, struct conn_info *out)
+{
+	*out = (struct conn_info){
+		.peer_port = i->peer_port,
+		.local_port = i->local_port,
+		.cwnd_bytes = i->cwnd,
+		.ssthresh_bytes = i->ssthresh,
+		.in_flight_bytes = i->in_flight,
+		.send_queue_bytes = i->queued_bytes,
+		.recv_queue_bytes = i->unread_bytes,
+		.send_window_bytes = i->snd_wnd,
+		.recv_window_bytes = i->rcv_wnd,
+		.mss_bytes = i->mss,
+		.pmtu_bytes = i->pmtu,
+		.srtt_ns = i->srtt_ns,
+		.rttvar_ns = i->rttvar_ns,
+		.min_rtt_ns = i->min_rtt_ns == UINT64_MAX ? 0 : i->min_rtt_ns,
+		.rto_ns = i->rto_ns,
+		.retransmits = i->retransmits,
+		.bytes_in = i->bytes_in,
+		.bytes_out = i->bytes_out,
+		.send_wscale = i->snd_wscale,
+		.recv_wscale = i->rcv_wscale,
+		.sack = i->sack,
+		.timestamps = i->timestamps,
+		.ecn = i->ecn,
+		.paused = i->paused,
+	};
+	snprintf(out->state, sizeof(out->state), "%s", i->state);
+	snprintf(out->cc, sizeof(out->cc), "%s", i->cubic ? "cubic" : "newreno");
+	put_ip(i->peer_ip, out->peer_ip);
+}
+
+static void dpdk_list(struct net *n, struct conn_page *p)
+{
+	struct dshard *s = shard_of(n);
+	uint32_t max = s->d->cfg.max_conns, i = p->from;
+	uint32_t end = i < max ? i + min_of(LIST_SLOTS, max - i) : max;
+	p->count = 0;
+	for (; i < end && p->count < p->max; i++) {
+		struct ipstack_conn_info info;
+		ipstack_conn_t c = ipstack_conn_at(s->stack, i);
+		if (c && ipstack_conn_info_get(s->stack, c, &info) == 0)
+			fill_info(&info, &p->conns[p->count++]);
+	}
+	p->next = i < max ? i : 0;
+}
+
+static int dpdk_capture(struct net *n, const struct capture_order *order)
+{
+	shard_of(n)->capture = *order;
+	return 0;
 }
 
 /* Peers are told (RST), so that they do not wait for a broker that has gone. */
 static void reset_all(struct dshard *s)
 {
-	for (uint32_t i = 0; s->conns && i < s->d->cfg.max_conns; i++)
-		if (s->conns[i].state != DCN_FREE)
+	for (uint32_t i = 0; s->conns && i < s->conn_slots; i++)
+		if (s->conns[i].state != DCN_FREE && !s->conns[i].ended)
 			ipstack_abort(s->stack, s->conns[i].ip);
 	for (uint32_t i = 0; i < 100 && (s->tx_count || ipstack_tx_pending(s->stack)); i++)
 		dio_send(s);
@@ -353,11 +464,8 @@ static void free_frames(struct dshard *s)
 static void dpdk_stop(struct net *n)
 {
 	struct dshard *s = shard_of(n);
-	if (s->stack) {
+	if (s->stack)
 		reset_all(s);
-		ipstack_destroy(s->stack);
-		s->stack = NULL;
-	}
 	free_frames(s);
 	free(s->conns);
 	free(s->copy_mem);
@@ -371,22 +479,42 @@ static void dpdk_stop(struct net *n)
 	s->started = s->registered = false;
 }
 
-/* The struct itself is the environment's (net_dpdk_close). */
+/* The struct itself is the environment's (net_dpdk_close). The stack has metrics that others read
+ * until here. */
 static void dpdk_fini(struct net *n)
 {
-	if (shard_of(n)->open)
+	struct dshard *s = shard_of(n);
+	if (s->open)
 		dpdk_stop(n);
+	if (s->stack)
+		ipstack_destroy(s->stack);
+	s->stack = NULL;
+}
+
+const struct net_dpdk_metrics *net_dpdk_metrics_of(const struct net *n)
+{
+	CHECK(n->ops == &net_dpdk_ops);
+	return &container_of(n, const struct dshard, net)->m;
+}
+
+const struct ipstack_metrics *net_dpdk_stack_metrics_of(const struct net *n)
+{
+	CHECK(n->ops == &net_dpdk_ops);
+	return ipstack_metrics_of(container_of(n, const struct dshard, net)->stack);
 }
 
 const struct net_ops net_dpdk_ops = {
 	.poll = dpdk_poll,
 	.send = dpdk_send,
 	.flush = dpdk_flush,
+	.connect = dpdk_connect,
 	.set_user = dpdk_set_user,
 	.pause = dpdk_pause,
 	.close = dpdk_close,
 	.stop_listening = dpdk_stop_listening,
 	.wait = dpdk_wait,
+	.list = dpdk_list,
+	.capture = dpdk_capture,
 	.stop = dpdk_stop,
 	.fini = dpdk_fini,
 };

@@ -27,7 +27,8 @@
 #define MIB (1024u * 1024u)
 #define HEAP_SLACK_MIB 48u /* queues, driver's tables, rounding of the allocator */
 #define CAUGHT_SIZE 16384u
-#define ARGS_MAX 24
+#define ARGS_MAX 48
+#define DPDK_ARG_MAX 272
 
 /* What DPDK and the libraries under it write while a port is being opened. */
 struct dlog {
@@ -222,7 +223,7 @@ static int take_log_memory(struct net_dpdk *d, char *err, size_t err_size)
 /* ---- EAL ---- */
 
 struct args {
-	char text[ARGS_MAX][128];
+	char text[ARGS_MAX][DPDK_ARG_MAX];
 	char *v[ARGS_MAX + 1];
 	int n;
 };
@@ -247,6 +248,16 @@ static int first_cpu(const cpu_set_t *set)
 	return 0;
 }
 
+/* The operator's; EAL takes the last of two that contradict each other. */
+static void own_args(struct args *a, const char *text)
+{
+	while (*(text += strspn(text, " \t")) && a->n < ARGS_MAX) {
+		size_t n = strcspn(text, " \t");
+		arg(a, "%.*s", (int)n, text);
+		text += n;
+	}
+}
+
 static void build_args(struct net_dpdk *d, struct args *a, uint32_t mib, int cpu)
 {
 	arg(a, "millrace");
@@ -265,12 +276,13 @@ static void build_args(struct net_dpdk *d, struct args *a, uint32_t mib, int cpu
 	}
 	if (d->spec.kind == DPORT_PCI) {
 		arg(a, "-a");
-		arg(a, "%s", d->spec.name);
+		arg(a, "%s%s", d->spec.name, d->spec.args);
 	} else {
 		arg(a, "--no-pci");
 		arg(a, "--iova-mode=va");
 	}
 	arg(a, "--log-level=%s", d->cfg.verbose ? "lib.*:info" : "lib.*:warning");
+	own_args(a, d->cfg.eal);
 }
 
 int dpdk_eal_open(struct net_dpdk *d, char *err, size_t err_size)

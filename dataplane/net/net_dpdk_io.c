@@ -3,7 +3,7 @@
  * Frames of one shard. Received ones are steered in software to the shard that owns their flow,
  * whatever queue they arrived on, unless the port's RSS can be trusted: tap, af_packet and af_xdp
  * move flows between queues as they like. ARP and ICMP go to shard 0, which tells the others what
- * it has learned about neighbours.
+ * it has learned about neighbours; answers to ARP requests go to all, since any may have asked.
  *
  * Between shards: SPSC rings of mbufs, which change owner whole. A pointer with its lowest bit set
  * is not a frame but a neighbour (struct neigh_note) in an mbuf's data.
@@ -20,13 +20,16 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "net/net_dpdk_int.h"
+
+#include <rte_ether.h>
+#include <rte_thash.h>
 
 #define TX_STUCK_NS (10 * NS_PER_MS) /* then the frames are dropped; TCP sends them again */
 #define TX_RETRY_NS (50 * NS_PER_US)
 #define NAP_MIN_NS (50 * NS_PER_US)
 #define NAP_DOUBLE_NS (1 * NS_PER_MS)
-#define NAP_MAX_NS (10 * NS_PER_MS)
 #define HOLLOW_MAX 4u
 #define TAG_NEIGH ((uintptr_t)1)
 
@@ -43,6 +46,34 @@ static struct ring *forward_ring(
 
 /* ---- steering ---- */
 
+static uint32_t owner_of_flow(const struct net_dpdk *d, const uint8_t key[8])
+{
+	return (uint32_t)(siphash(d->steer_key, 1, 3, key, 8) % d->shards);
+}
+
+/* The queue, and so the shard, of a port that spreads flows by Toeplitz's hash. */
+static uint32_t owner_by_rss(
+	const struct net_dpdk *d, uint32_t peer_ip, uint16_t peer_port, uint16_t local_port)
+{
+	uint32_t tuple[3] = {peer_ip, d->ip, (uint32_t)peer_port << 16 | local_port};
+	return d->rss_queue[rte_softrss(tuple, array_size(tuple), d->rss_key) % d->rss_entries];
+}
+
+bool dio_is_ours(const void *shard, uint32_t peer_ip, uint16_t peer_port, uint16_t local_port)
+{
+	const struct dshard *s = shard;
+	uint8_t key[8];
+	if (s->d->shards == 1)
+		return true;
+	if (s->d->rss_trusted)
+		return s->d->rss_entries &&
+		       owner_by_rss(s->d, peer_ip, peer_port, local_port) == s->index;
+	be32_put(key, peer_ip);
+	be16_put(key + 4, peer_port);
+	be16_put(key + 6, local_port);
+	return owner_of_flow(s->d, key) == s->index;
+}
+
 /* The shard that is to handle the frame. */
 static uint32_t owner_of(const struct net_dpdk *d, const uint8_t *p, uint32_t len)
 {
@@ -57,7 +88,7 @@ static uint32_t owner_of(const struct net_dpdk *d, const uint8_t *p, uint32_t le
 	uint8_t key[8];
 	memcpy(key, ip + 12, 4);
 	memcpy(key + 4, ip + ihl, 4);
-	return (uint32_t)(siphash(d->steer_key, 1, 3, key, sizeof(key)) % d->shards);
+	return owner_of_flow(d, key);
 }
 
 static void forward(struct dshard *s, uint32_t to, void *msg)
@@ -65,7 +96,7 @@ static void forward(struct dshard *s, uint32_t to, void *msg)
 	struct net_dpdk *d = s->d;
 	if (!ring_push(forward_ring(d->rx_forward, d, s->index, to), msg)) {
 		rte_pktmbuf_free((struct rte_mbuf *)((uintptr_t)msg & ~TAG_NEIGH));
-		s->drops++;
+		metric_add(&s->m.drop_forward_total, 1);
 		return;
 	}
 	waker_notify(&d->shard[to].net.waker);
@@ -78,23 +109,65 @@ static void take(struct dshard *s, struct rte_mbuf *m)
 	bool l4_ok = s->d->rx_csum && ((m->ol_flags & l4) == RTE_MBUF_F_RX_L4_CKSUM_GOOD ||
 					      (m->ol_flags & l4) == RTE_MBUF_F_RX_L4_CKSUM_NONE);
 	CHECK(s->lent_count < DPDK_RX_TURN);
+	if (s->capture.tape)
+		dcapture_frame(s, m, NET_CAPTURE_IN);
 	s->lent[s->lent_count++] = m;
 	ipstack_input(s->stack, s->now_ns, rte_pktmbuf_mtod(m, const uint8_t *),
 		rte_pktmbuf_data_len(m), l3_ok, l4_ok, m);
 }
 
+static bool is_arp_reply(const uint8_t *p, uint32_t len)
+{
+	return len >= 14 + 28 && p[12] == 0x08 && p[13] == 0x06 && p[20] == 0 && p[21] == 2;
+}
+
+static void forward_to_all(struct dshard *s, const struct rte_mbuf *m)
+{
+	for (uint32_t to = 0; to < s->d->shards; to++) {
+		struct rte_mbuf *copy =
+			to == s->index ? NULL
+				       : rte_pktmbuf_copy(m, s->d->pool[s->index], 0, UINT32_MAX);
+		if (copy)
+			forward(s, to, copy);
+	}
+}
+
+/*
+ * Takes the tag off a frame of our VLAN, or of none that only has a priority (802.1Q section 6.9).
+ * False: it is of another. A card may have taken it off before.
+ */
+static bool untag(const struct net_dpdk *d, struct rte_mbuf *m)
+{
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	bool tagged = (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0;
+	if (!tagged && rte_pktmbuf_data_len(m) >= 18 && p[12] == 0x81 && p[13] == 0x00)
+		tagged = rte_vlan_strip(m) == 0;
+	uint32_t vlan = tagged ? m->vlan_tci & 0xfffu : 0;
+	m->ol_flags &= ~(uint64_t)(RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
+	return vlan == d->cfg.vlan;
+}
+
 static void steer(struct dshard *s, struct rte_mbuf *m)
 {
 	struct net_dpdk *d = s->d;
+	if (!untag(d, m)) {
+		rte_pktmbuf_free(m);
+		metric_add(&s->m.drop_vlan_total, 1);
+		return;
+	}
 	if (m->nb_segs > 1) { /* cannot be: a buffer holds the MTU */
 		rte_pktmbuf_free(m);
-		s->drops++;
+		metric_add(&s->m.drop_segments_total, 1);
 		return;
 	}
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint32_t owner = owner_of(d, p, rte_pktmbuf_data_len(m));
 	if (owner != 0 && d->rss_trusted)
 		owner = s->index;
+	if (owner == 0 && d->shards > 1 && is_arp_reply(p, rte_pktmbuf_data_len(m))) {
+		forward_to_all(s, m);
+		owner = s->index;
+	}
 	if (owner == s->index)
 		take(s, m);
 	else
@@ -175,6 +248,8 @@ void dio_receive(struct dshard *s)
 	if (s->lent_count)
 		rte_pktmbuf_free_bulk(s->lent, s->lent_count);
 	s->lent_count = 0;
+	if (dframe_waits(s) && s->index < s->d->queues)
+		(void)rte_eth_tx_done_cleanup(s->d->port, (uint16_t)s->index, 0);
 	uint32_t got = receive_queues(s);
 	if (s->d->shards > 1) {
 		got += receive_forwarded(s);
@@ -190,28 +265,6 @@ void dio_receive(struct dshard *s)
 
 /* ---- send ---- */
 
-static struct rte_mbuf *build(struct dshard *s, const struct ip_out_frame *f)
-{
-	struct rte_mbuf *m = s->spare[--s->spare_count];
-	uint8_t *p = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(f->hdr_len + f->payload_len));
-	CHECK(p);
-	memcpy(p, f->hdr, f->hdr_len);
-	p += f->hdr_len;
-	for (uint32_t i = 0; i < f->nslices; i++) {
-		memcpy(p, f->slice[i].p, f->slice[i].len);
-		p += f->slice[i].len;
-	}
-	if (s->d->tx_csum && (f->flags & IP_OUT_IPV4)) {
-		m->l2_len = f->l2_len;
-		m->l3_len = f->l3_len;
-		m->l4_len = f->l4_len;
-		m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
-		if (f->flags & IP_OUT_TCP)
-			m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
-	}
-	return m;
-}
-
 /* Frames from the stack into s->tx; false when there are none or no buffers for them. */
 static bool fill(struct dshard *s)
 {
@@ -222,22 +275,43 @@ static bool fill(struct dshard *s)
 	struct rte_mempool *pool = s->d->pool[s->index];
 	if (want && rte_pktmbuf_alloc_bulk(pool, &s->spare[s->spare_count], want) == 0)
 		s->spare_count = DPDK_BURST;
+	if (s->spare_count == 0)
+		metric_add(&s->m.no_buffers_total, 1);
 	uint32_t n = s->spare_count ? ipstack_tx_pop(s->stack, s->now_ns, f, s->spare_count) : 0;
-	for (uint32_t i = 0; i < n; i++)
-		s->tx[s->tx_count++] = build(s, &f[i]);
+	for (uint32_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = dframe_build(s, &f[i]);
+		if (!m)
+			continue; /* TCP sends it again */
+		if (s->capture.tape)
+			dcapture_frame(s, m, NET_CAPTURE_OUT);
+		m->vlan_tci = s->d->cfg.vlan;
+		if (m->vlan_tci && s->d->tx_vlan)
+			m->ol_flags |= RTE_MBUF_F_TX_VLAN;
+		else if (m->vlan_tci)
+			CHECK(rte_vlan_insert(&m) ==
+				0); /* there is headroom, and it is ours alone */
+		s->tx[s->tx_count++] = m;
+	}
 	return n > 0;
+}
+
+/* To the own queue; returns how many were taken. */
+static uint32_t send_burst(struct dshard *s, struct rte_mbuf **m, uint32_t n)
+{
+	uint16_t ready = (uint16_t)n;
+	if (n == 0)
+		return 0;
+	if (s->d->tx_csum)
+		ready = rte_eth_tx_prepare(s->d->port, (uint16_t)s->index, m, ready);
+	return rte_eth_tx_burst(s->d->port, (uint16_t)s->index, m, ready);
 }
 
 /* Hands frames to the port, or to the shard that has a queue; returns how many were taken. */
 static uint32_t push(struct dshard *s, struct rte_mbuf **m, uint32_t n)
 {
 	struct net_dpdk *d = s->d;
-	if (s->index < d->queues) {
-		uint16_t ready = (uint16_t)n;
-		if (d->tx_csum)
-			ready = rte_eth_tx_prepare(d->port, (uint16_t)s->index, m, ready);
-		return rte_eth_tx_burst(d->port, (uint16_t)s->index, m, ready);
-	}
+	if (s->index < d->queues)
+		return send_burst(s, m, n);
 	uint32_t to = s->index % d->queues, done = 0;
 	struct ring *r = forward_ring(d->tx_forward, d, s->index, to);
 	while (done < n && ring_push(r, m[done]))
@@ -253,7 +327,7 @@ static void drop_stuck(struct dshard *s)
 		s->tx_since_ns = s->now_ns;
 	} else if (s->now_ns - s->tx_since_ns > TX_STUCK_NS) {
 		rte_pktmbuf_free_bulk(s->tx, s->tx_count);
-		s->drops += s->tx_count;
+		metric_add(&s->m.drop_stuck_total, s->tx_count);
 		s->tx_count = 0;
 		s->tx_since_ns = 0;
 	}
@@ -284,11 +358,10 @@ static void send_forwarded(struct dshard *s)
 			continue;
 		uint32_t n = ring_pop(
 			forward_ring(d->tx_forward, d, from, s->index), (void **)m, DPDK_BURST);
-		uint32_t done =
-			n ? rte_eth_tx_burst(d->port, (uint16_t)s->index, m, (uint16_t)n) : 0;
+		uint32_t done = send_burst(s, m, n);
 		if (done < n) {
 			rte_pktmbuf_free_bulk(m + done, n - done);
-			s->drops += n - done;
+			metric_add(&s->m.drop_carrier_total, n - done);
 		}
 	}
 }
@@ -303,6 +376,49 @@ void dio_send(struct dshard *s)
 		if (!drain(s))
 			return;
 	}
+}
+
+/* ---- the port's health ---- */
+
+/* A link that is back: every shard announces our address and tries again what it had sent. */
+static void watch_link(struct dshard *s)
+{
+	struct net_dpdk *d = s->d;
+	struct rte_eth_link link;
+	if (rte_eth_link_get_nowait(d->port, &link) != 0)
+		return;
+	bool up = link.link_status == RTE_ETH_LINK_UP;
+	if (d->link_known && up != d->link_up) {
+		metric_add(&s->m.link_changes_total, 1);
+		log_warn("net", "dpdk.port=%s: the link is %s", d->cfg.port, up ? "up" : "down");
+	}
+	if (d->link_known && up && !d->link_up)
+		__atomic_fetch_add(&d->link_ups, 1, __ATOMIC_RELAXED);
+	d->link_known = true;
+	d->link_up = up;
+	metric_set(&s->m.link_up, up);
+}
+
+void dio_watch(struct dshard *s)
+{
+	struct rte_eth_stats st;
+	if (s->now_ns < s->watch_ns)
+		return;
+	s->watch_ns = s->now_ns + NS_PER_S;
+	metric_set(&s->m.buffers_free, rte_mempool_avail_count(s->d->pool[s->index]));
+	if (s->index == 0) {
+		watch_link(s);
+		if (rte_eth_stats_get(s->d->port, &st) == 0) {
+			metric_set(&s->m.missed_total, st.imissed);
+			metric_set(&s->m.rx_errors_total, st.ierrors);
+			metric_set(&s->m.rx_no_buffers_total, st.rx_nombuf);
+			metric_set(&s->m.tx_errors_total, st.oerrors);
+		}
+	}
+	uint32_t ups = __atomic_load_n(&s->d->link_ups, __ATOMIC_RELAXED);
+	if (ups != s->link_seen)
+		ipstack_link_up(s->stack, s->now_ns);
+	s->link_seen = ups;
 }
 
 /* ---- sleep ---- */
@@ -322,8 +438,8 @@ static bool forwarded_waiting(const struct dshard *s)
 
 /*
  * For a port that cannot wake us. While nothing comes, naps double from 50 us to 1 ms and then grow
- * slowly to 10 ms: on a virtual machine a nap costs 30 us of processor time, and an idle broker
- * must stay under 1 % of a core.
+ * slowly to nap_max_ns: on a virtual machine a nap costs 30 us of processor time, and an idle
+ * broker must stay under 1 % of a core.
  */
 static uint64_t nap(struct dshard *s)
 {
@@ -332,7 +448,8 @@ static uint64_t nap(struct dshard *s)
 	else if (s->nap_ns < NAP_DOUBLE_NS)
 		s->nap_ns = s->nap_ns * 2;
 	else
-		s->nap_ns = min_of(s->nap_ns + s->nap_ns / 64, NAP_MAX_NS);
+		s->nap_ns = s->nap_ns + s->nap_ns / 64;
+	s->nap_ns = min_of(s->nap_ns, s->d->cfg.nap_max_ns);
 	return s->nap_ns;
 }
 
@@ -380,7 +497,7 @@ void dio_wait(struct dshard *s, uint64_t until_ns)
 	if (until_ns <= now_ns)
 		return;
 	uint64_t ns = until_ns == UINT64_MAX ? UINT64_MAX : until_ns - now_ns;
-	if (s->tx_count)
+	if (s->tx_count || dframe_waits(s))
 		ns = min_of(ns, TX_RETRY_NS);
 	else if (ipstack_tx_pending(s->stack))
 		return;

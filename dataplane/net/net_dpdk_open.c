@@ -126,7 +126,7 @@ static void free_forward(struct ring *r)
 	ring_destroy(r);
 }
 
-static void free_shards(struct net_dpdk *d)
+static void free_forwards(struct net_dpdk *d)
 {
 	size_t n = (size_t)d->shards * d->shards;
 	for (size_t i = 0; i < n; i++) {
@@ -135,8 +135,15 @@ static void free_shards(struct net_dpdk *d)
 	}
 	free(d->rx_forward);
 	free(d->tx_forward);
-	for (uint32_t i = 0; d->shard && i < d->shards; i++)
+}
+
+/* When the port has no mbuf any more: they count themselves off in dshard.sends. */
+static void free_shards(struct net_dpdk *d)
+{
+	for (uint32_t i = 0; d->shard && i < d->shards; i++) {
 		waker_fini(&d->shard[i].net.waker);
+		free(d->shard[i].sends);
+	}
 	free(d->shard);
 }
 
@@ -151,6 +158,8 @@ struct net_dpdk *net_dpdk_open(const struct net_dpdk_config *cfg, char *err, siz
 	if (parse_config(d, err, err_size) != 0)
 		goto fail;
 	d->shards = cfg->shards;
+	if (d->cfg.nap_max_ns == 0)
+		d->cfg.nap_max_ns = 10 * NS_PER_MS;
 	if (dport_check(&d->spec, err, err_size) != 0)
 		goto fail;
 	if (getrandom(d->secret, sizeof(d->secret), 0) != (ssize_t)sizeof(d->secret)) {
@@ -205,18 +214,26 @@ static void send_forwarded(struct net_dpdk *d)
 void net_dpdk_close(struct net_dpdk *d)
 {
 	send_forwarded(d);
-	free_shards(d);
-	if (d->eal_up) {
+	free_forwards(d);
+	if (d->eal_up)
 		dport_close(d);
+	free_shards(d);
+	if (d->eal_up)
 		dpdk_eal_close(d);
-	}
 	free(d);
 }
 
 /* ---- one shard's transport ---- */
 
-static struct ipstack *make_stack(struct net_dpdk *d, uint64_t now_ns)
+/* Pieces that may be queued, of all connections. */
+static uint32_t send_slots(const struct net_dpdk *d)
 {
+	return max_of(32768u, d->cfg.max_conns * 32);
+}
+
+static struct ipstack *make_stack(struct dshard *s, uint64_t now_ns)
+{
+	struct net_dpdk *d = s->d;
 	struct ipstack_config cfg;
 	ipstack_config_defaults(&cfg);
 	memcpy(cfg.mac, d->mac, sizeof(cfg.mac));
@@ -226,22 +243,30 @@ static struct ipstack *make_stack(struct net_dpdk *d, uint64_t now_ns)
 	cfg.prefix_len = d->prefix_len;
 	cfg.mtu = d->mtu;
 	cfg.tx_ip_csum_offload = cfg.tx_l4_csum_offload = d->tx_csum;
-	cfg.tso_max_bytes = 0;
+	cfg.tso_max_bytes = d->tso_max;
+	cfg.tx_slices_max = IP_OUT_SLICES;
+	cfg.congestion = d->cfg.newreno ? IPSTACK_CC_NEWRENO : IPSTACK_CC_CUBIC;
+	cfg.ecn = !d->cfg.no_ecn;
+	cfg.is_ours = dio_is_ours;
+	cfg.is_ours_arg = s;
 	cfg.max_conns = d->cfg.max_conns;
 	cfg.rx_burst = DPDK_RX_TURN;
 	cfg.send_slots_per_conn = DPDK_SEND_QUEUE;
-	cfg.send_slots = max_of(cfg.send_slots, d->cfg.max_conns * 32);
+	cfg.send_slots = send_slots(d);
 	return ipstack_create(&cfg, now_ns);
 }
 
 static bool make_conns(struct dshard *s)
 {
-	uint32_t max = s->d->cfg.max_conns;
+	/* Each that is held back has an mbuf at the port. */
+	uint32_t max = s->d->cfg.max_conns + (s->d->attach ? DPDK_POOL_MBUFS : 0);
+	s->conn_slots = max;
 	list_init(&s->free);
 	list_init(&s->fins);
+	list_init(&s->ended);
 	s->conns = calloc(max, sizeof(*s->conns));
 	s->copy_mem = malloc((size_t)DPDK_COPY_COUNT * DPDK_COPY_SIZE);
-	if (!s->conns || !s->copy_mem)
+	if (!s->conns || !s->copy_mem || !dframe_init(s, send_slots(s->d) + DPDK_POOL_MBUFS))
 		return false;
 	for (uint32_t i = 0; i < max; i++) {
 		s->conns[i].gen = 1;
@@ -261,14 +286,14 @@ struct net *net_dpdk_shard(struct net_dpdk *d, uint32_t shard, char *err, size_t
 	CHECK(!s->open);
 	s->open = true;
 	s->now_ns = clock_mono_ns();
-	s->stack = make_stack(d, s->now_ns);
+	s->stack = make_stack(s, s->now_ns);
 	if (!s->stack || !make_conns(s)) {
 		dpdk_fault(err, err_size,
 			"no memory for %u connections of shard %u: lower max.connections",
 			d->cfg.max_conns, shard);
 		goto fail;
 	}
-	int rc = ipstack_listen(s->stack, d->cfg.listen_port);
+	int rc = d->cfg.listen_port ? ipstack_listen(s->stack, d->cfg.listen_port) : 0;
 	if (rc != 0) {
 		dpdk_fault(err, err_size, "cannot listen on port %u: %s", d->cfg.listen_port,
 			strerror(-rc));

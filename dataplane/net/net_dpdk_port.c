@@ -34,9 +34,10 @@
 #define RX_DESCS 1024
 #define TX_DESCS 1024
 #define TAP_QUEUES_MAX 16u
-#define POOL_MBUFS 8191u
 #define XDP_BUFFER 4096u
 #define POOL_CACHE 256u
+#define SEGS_MAX 64u
+#define TSO_MAX 65000u
 #define WIRE_FRAMES 4096u
 #define FDS_MAX 1024
 #define MEMIF_DRAIN_NS 50000000
@@ -60,19 +61,34 @@ static bool name_ok(const char *name)
 	       strpbrk(name, ", =\t\n\"'[]") == NULL;
 }
 
+/* Arguments of the driver go to it as they are; DPDK says what is wrong with them. */
+static int parse_args(
+	const char *text, const char *args, struct dport_spec *spec, char *err, size_t err_size)
+{
+	bool made_by_us = spec->kind == DPORT_RING;
+	if (args[0] && (made_by_us || !strchr(args, '=') || strpbrk(args, " \t\n\"'") ||
+			       strlen(args) >= sizeof(spec->args)))
+		return dpdk_fault(err, err_size,
+			"dpdk.port=%s: what follows the name is not KEY=VALUE,... for its driver",
+			text);
+	snprintf(spec->args, sizeof(spec->args), "%s", args);
+	return 0;
+}
+
 int dport_parse(const char *text, struct dport_spec *spec, char *err, size_t err_size)
 {
 	for (size_t i = 0; i < array_size(kinds); i++) {
 		size_t len = strlen(kinds[i].prefix);
 		if (strncmp(text, kinds[i].prefix, len) != 0)
 			continue;
-		if (!name_ok(text + len))
+		const char *name = text + len, *args = name + strcspn(name, ",");
+		snprintf(spec->name, sizeof(spec->name), "%.*s", (int)(args - name), name);
+		if (!name_ok(spec->name) || strlen(spec->name) != (size_t)(args - name))
 			return dpdk_fault(err, err_size,
 				"dpdk.port=%s: what follows '%s' is not a name", text,
 				kinds[i].prefix);
 		spec->kind = kinds[i].kind;
-		snprintf(spec->name, sizeof(spec->name), "%s", text + len);
-		return 0;
+		return parse_args(text, args, spec, err, err_size);
 	}
 	return dpdk_fault(err, err_size,
 		"dpdk.port=%s is not a port: give tap:NAME, af_xdp:INTERFACE, af_packet:INTERFACE, "
@@ -84,7 +100,7 @@ size_t dport_pool_bytes(const struct dport_spec *spec, bool huge)
 {
 	/* A buffer must not cross a page, so without hugepages there is one in each. */
 	bool paged = spec->kind == DPORT_AF_XDP || !huge;
-	return (size_t)POOL_MBUFS * (paged ? XDP_BUFFER : 2560);
+	return (size_t)DPDK_POOL_MBUFS * (paged ? XDP_BUFFER : 2560);
 }
 
 /* ---- descriptors ---- */
@@ -289,12 +305,13 @@ static int ring_port(struct net_dpdk *d, char *err, size_t err_size)
 
 static int probe(struct net_dpdk *d, char *err, size_t err_size)
 {
-	char name[128], args[256];
+	char name[128], args[512];
 	if (d->spec.kind == DPORT_RING)
 		return ring_port(d, err, err_size);
 	if (d->spec.kind == DPORT_AF_XDP && check_queues(d, err, err_size) != 0)
 		return -1;
 	device_args(d, name, sizeof(name), args, sizeof(args));
+	strncat(args, d->spec.args, sizeof(args) - strlen(args) - 1);
 	if (name[0]) {
 		int rc = rte_eal_hotplug_add("vdev", name, args);
 		if (rc < 0)
@@ -304,6 +321,11 @@ static int probe(struct net_dpdk *d, char *err, size_t err_size)
 	} else {
 		snprintf(name, sizeof(name), "%s", d->spec.name);
 	}
+	/* It ignores its arguments when it does not know one, the name of the device with them. */
+	if (d->spec.kind == DPORT_TAP && if_nametoindex(d->spec.name) == 0)
+		return dpdk_fault(err, err_size,
+			"dpdk.port=%s: the driver has not made %s: look at what follows the name",
+			d->cfg.port, d->spec.name);
 	if (rte_eth_dev_get_port_by_name(name, &d->port) != 0)
 		return dpdk_fault(err, err_size, "dpdk.port=%s: DPDK has no driver for it (%s)",
 			d->cfg.port, dpdk_log_last(d));
@@ -312,14 +334,34 @@ static int probe(struct net_dpdk *d, char *err, size_t err_size)
 
 /* ---- queues ---- */
 
-static void choose_offloads(
+/* Half of the pieces for log memory, the other half for what is between them. */
+static uint32_t tso_bytes(uint32_t segs)
+{
+	return min_of(segs / 2 * (RTE_MBUF_DEFAULT_DATAROOM - 128), TSO_MAX);
+}
+
+/* Frames in several pieces, and frames that the port cuts up. */
+static void choose_pieces(
+	struct net_dpdk *d, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+	const uint64_t segs = RTE_ETH_TX_OFFLOAD_MULTI_SEGS, tso = RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	if (!(info->tx_offload_capa & segs))
+		return;
+	conf->txmode.offloads |= segs;
+	d->attach = d->cfg.log_bytes > 0;
+	if (!d->tx_csum || !(info->tx_offload_capa & tso))
+		return;
+	uint32_t max = info->tx_desc_lim.nb_seg_max;
+	d->segs_max = max ? min_of(max, SEGS_MAX) : DPDK_SEGS_MTU;
+	d->tso_max = tso_bytes(d->segs_max);
+	conf->txmode.offloads |= tso;
+}
+
+static void choose_checksums(
 	struct net_dpdk *d, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
 {
 	const uint64_t rx = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 	const uint64_t tx = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
-	const uint64_t rss = RTE_ETH_RSS_NONFRAG_IPV4_TCP;
-	if (d->spec.kind != DPORT_PCI)
-		return; /* what the software ports offer is done in software too, only twice */
 	if ((info->rx_offload_capa & rx) == rx) {
 		conf->rxmode.offloads |= rx;
 		d->rx_csum = true;
@@ -328,11 +370,51 @@ static void choose_offloads(
 		conf->txmode.offloads |= tx;
 		d->tx_csum = true;
 	}
-	if (d->queues > 1 && (info->flow_type_rss_offloads & rss)) {
-		conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-		conf->rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & rss;
-		d->rss_trusted = d->queues == d->shards;
+}
+
+static void choose_tags(
+	struct net_dpdk *d, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+	if (d->cfg.vlan == 0)
+		return;
+	conf->rxmode.offloads |= info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+	d->tx_vlan = (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_VLAN_INSERT) != 0;
+	if (d->tx_vlan)
+		conf->txmode.offloads |= RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
+}
+
+static void choose_rss(
+	struct net_dpdk *d, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+	const uint64_t rss = RTE_ETH_RSS_NONFRAG_IPV4_TCP;
+	if (d->queues < 2 || !(info->flow_type_rss_offloads & rss))
+		return;
+	conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+	conf->rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & rss;
+	memcpy(d->rss_key, d->secret,
+		sizeof(d->secret)); /* for who finds many flows of one queue */
+	memcpy(d->rss_key + sizeof(d->secret), d->secret, DPDK_RSS_KEY - sizeof(d->secret));
+	if (info->hash_key_size && info->hash_key_size <= DPDK_RSS_KEY) {
+		conf->rx_adv_conf.rss_conf.rss_key = d->rss_key;
+		conf->rx_adv_conf.rss_conf.rss_key_len = info->hash_key_size;
 	}
+	d->rss_trusted = d->queues == d->shards;
+}
+
+/* What the software ports offer beside pieces is done in software too, only twice. */
+static void choose_offloads(
+	struct net_dpdk *d, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+	bool card = d->spec.kind == DPORT_PCI;
+	if (card)
+		choose_rss(d, info, conf);
+	if (d->cfg.no_offloads)
+		return;
+	if (card) {
+		choose_checksums(d, info, conf);
+		choose_tags(d, info, conf);
+	}
+	choose_pieces(d, info, conf);
 }
 
 /*
@@ -374,10 +456,10 @@ static int make_pools(struct net_dpdk *d, char *err, size_t err_size)
 		char name[RTE_MEMPOOL_NAMESIZE];
 		snprintf(name, sizeof(name), "millrace_%u", i);
 		if (d->spec.kind == DPORT_AF_XDP)
-			d->pool[i] = paged_pool(name, POOL_MBUFS, socket);
+			d->pool[i] = paged_pool(name, DPDK_POOL_MBUFS, socket);
 		else
-			d->pool[i] = rte_pktmbuf_pool_create(
-				name, POOL_MBUFS, POOL_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, socket);
+			d->pool[i] = rte_pktmbuf_pool_create(name, DPDK_POOL_MBUFS, POOL_CACHE, 0,
+				RTE_MBUF_DEFAULT_BUF_SIZE, socket);
 		if (!d->pool[i])
 			return dpdk_fault(err, err_size,
 				"no memory for packet buffers of shard %u (%s): raise "
@@ -422,7 +504,8 @@ static int configure(struct net_dpdk *d, char *err, size_t err_size)
 	if (rc != 0 && d->spec.kind == DPORT_PCI) {
 		/* Some refuse interrupts or RSS: one queue and naps will do. */
 		memset(&conf, 0, sizeof(conf));
-		d->rx_csum = d->tx_csum = d->rss_trusted = false;
+		d->rx_csum = d->tx_csum = d->tx_vlan = d->rss_trusted = d->attach = false;
+		d->tso_max = 0;
 		d->queues = 1;
 		rc = rte_eth_dev_configure(d->port, 1, 1, &conf);
 	}
@@ -490,6 +573,24 @@ static void quiet_libxdp(void)
 	}
 }
 
+/* Which queue each hash is for. Where a port does not say, there are no active opens. */
+static void read_rss(struct net_dpdk *d)
+{
+	struct rte_eth_rss_reta_entry64 table[DPDK_RSS_TABLE / RTE_ETH_RETA_GROUP_SIZE];
+	struct rte_eth_rss_conf rss = {.rss_key = d->rss_key, .rss_key_len = DPDK_RSS_KEY};
+	struct rte_eth_dev_info info;
+	memset(table, 0xff, sizeof(table)); /* all entries are asked for */
+	if (!d->rss_trusted || rte_eth_dev_info_get(d->port, &info) != 0 ||
+		info.reta_size > DPDK_RSS_TABLE ||
+		rte_eth_dev_rss_hash_conf_get(d->port, &rss) != 0 ||
+		rte_eth_dev_rss_reta_query(d->port, table, info.reta_size) != 0)
+		return;
+	d->rss_entries = info.reta_size;
+	for (uint32_t i = 0; i < d->rss_entries; i++)
+		d->rss_queue[i] =
+			table[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+}
+
 int dport_open(struct net_dpdk *d, char *err, size_t err_size)
 {
 	struct fd_set_of before;
@@ -507,6 +608,10 @@ int dport_open(struct net_dpdk *d, char *err, size_t err_size)
 		return dpdk_fault(err, err_size, "dpdk.port=%s: the port does not start (%s): %s",
 			d->cfg.port, strerror(-rc), dpdk_log_last(d));
 	d->port_started = true;
+	read_rss(d);
+	/* A card takes its time to give mbufs back; without this call, until more are sent. */
+	if (d->spec.kind == DPORT_PCI && rte_eth_tx_done_cleanup(d->port, 0, 0) < 0)
+		d->attach = false;
 	if (d->spec.kind == DPORT_AF_XDP && !d->cfg.verbose)
 		quiet_libxdp();
 	find_fds(d, &before);

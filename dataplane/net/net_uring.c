@@ -338,22 +338,27 @@ static void peer_of(struct unet *n, int fd, struct net_event *ev)
 	}
 }
 
-static void conn_open(struct unet *n, struct ucn *c, int fd)
+static void conn_init(struct ucn *c, int fd, enum ucn_state state)
 {
-	uint32_t slot = (uint32_t)(c - n->conns);
 	uint32_t gen = c->gen;
 	struct iovec *iov = c->iov;
 	struct umsg *msg = c->msg;
-	*c = (struct ucn){.state = UCN_OPEN, .fd = fd, .gen = gen, .iov = iov, .msg = msg};
+	*c = (struct ucn){.state = state, .fd = fd, .gen = gen, .iov = iov, .msg = msg};
 	c->held_first = c->held_last = UCN_NO_BUF;
 	list_init(&c->work);
 	list_init(&c->tosend);
 	list_init(&c->starved);
+}
+
+/* Bytes may flow. */
+static void conn_open(struct unet *n, struct ucn *c, enum net_event_kind kind)
+{
 	struct net_event *ev = &n->ev[n->ev_count++];
-	*ev = (struct net_event){.kind = NET_EV_ACCEPTED, .conn = (uint64_t)gen << 32 | slot};
-	peer_of(n, fd, ev);
-	metric_add(&n->net.metrics.accepted_total, 1);
-	arm_recv(n, c);
+	c->state = UCN_OPEN;
+	*ev = (struct net_event){.kind = kind, .conn = ucn_handle(n, c), .user = c->user};
+	peer_of(n, c->fd, ev);
+	if (!c->paused)
+		arm_recv(n, c);
 }
 
 static void on_accept(struct unet *n, int res, unsigned flags)
@@ -363,7 +368,10 @@ static void on_accept(struct unet *n, int res, unsigned flags)
 	if (res < 0) {
 		accept_failed(n, res);
 	} else if (n->listening && !list_empty(&n->free)) {
-		conn_open(n, list_entry(list_pop_front(&n->free), struct ucn, starved), res);
+		struct ucn *c = list_entry(list_pop_front(&n->free), struct ucn, starved);
+		conn_init(c, res, UCN_OPEN);
+		conn_open(n, c, NET_EV_ACCEPTED);
+		metric_add(&n->net.metrics.accepted_total, 1);
 		n->accept_log_done = false;
 	} else {
 		metric_add(&n->net.metrics.refused_total, 1);
@@ -419,9 +427,21 @@ static void on_recv(struct unet *n, struct ucn *c, int res, unsigned flags)
 		recv_ended(n, c, res);
 }
 
+static void on_connect(struct unet *n, struct ucn *c, int res)
+{
+	if (res == 0)
+		conn_open(n, c, NET_EV_CONNECTED);
+	else
+		conn_kill(n, c);
+}
+
 static void on_send(struct unet *n, struct ucn *c, int res)
 {
 	c->send_armed = false;
+	if (c->state == UCN_CONNECT) {
+		on_connect(n, c, res);
+		return;
+	}
 	if (res >= 0) {
 		metric_add(&n->net.metrics.tx_bytes_total, (uint64_t)res);
 		ucn_queue_sent(n, c, (size_t)res);
@@ -563,6 +583,49 @@ static int uring_send(
 	return err;
 }
 
+static int socket_to(struct unet *n, const uint8_t ip[16], uint16_t port, struct sockaddr_in6 *to)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	bool v4 = memcmp(ip, mapped, sizeof(mapped)) == 0;
+	metric_add(&n->net.metrics.syscalls_total, 1);
+	if (v4) {
+		struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+		memcpy(&in.sin_addr, ip + 12, 4);
+		memcpy(to, &in, sizeof(in));
+	} else {
+		*to = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
+		memcpy(&to->sin6_addr, ip, 16);
+	}
+	int fd = socket(to->sin6_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		unet_conn_options(fd);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The operation takes the place of a send: there are none yet. */
+static int uring_connect(struct net *net, const uint8_t ip[16], uint16_t port, net_conn_t *conn)
+{
+	struct unet *n = unet_of(net);
+	struct sockaddr_in6 to = {0};
+	if (port == 0)
+		return -EINVAL;
+	if (list_empty(&n->free))
+		return -ENOBUFS;
+	int fd = socket_to(n, ip, port, &to);
+	if (fd < 0)
+		return fd;
+	struct ucn *c = list_entry(list_pop_front(&n->free), struct ucn, starved);
+	conn_init(c, fd, UCN_CONNECT);
+	c->to = to;
+	struct io_uring_sqe *sqe = ring_sqe(n);
+	io_uring_prep_connect(sqe, fd, (struct sockaddr *)&c->to,
+		to.sin6_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(to));
+	sqe->user_data = op_of(n, UOP_SEND, c);
+	c->send_armed = true;
+	*conn = ucn_handle(n, c);
+	return 0;
+}
+
 static void arm_sends(struct unet *n)
 {
 	struct list *it;
@@ -610,8 +673,8 @@ static void uring_close(struct net *net, net_conn_t h, bool abort)
 	struct ucn *c = conn_of(n, h);
 	if (!c || c->state == UCN_DEAD)
 		return;
-	if (abort) {
-		c->reset = true;
+	if (abort || c->state == UCN_CONNECT) {
+		c->reset = abort;
 		conn_kill(n, c);
 	} else if (c->state == UCN_OPEN) {
 		conn_drain(n, c);
@@ -701,11 +764,13 @@ const struct net_ops net_uring_ops = {
 	.poll = uring_poll,
 	.send = uring_send,
 	.flush = uring_flush,
+	.connect = uring_connect,
 	.set_user = uring_set_user,
 	.pause = uring_pause,
 	.close = uring_close,
 	.stop_listening = uring_stop_listening,
 	.wait = uring_wait,
+	.list = unet_list,
 	.stop = uring_stop,
 	.fini = uring_fini,
 };

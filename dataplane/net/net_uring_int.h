@@ -22,12 +22,13 @@
  *                     +----- error, net_close(abort) ---+--------------------+        CLOSED -->
  * FREE
  *
+ * CONNECT  net_connect's operation is in the ring, in the place of a send; then OPEN, or KILL.
  * OPEN   bytes flow both ways. After the peer's FIN (`eof`) it stays OPEN until what was received
  * has been handed out and what was sent in answer is queued. DRAIN  receives are over; what is
  * queued still goes out. KILL   the ring's operations on the socket are being cancelled. DEAD   the
  * socket is closed; events still to be reported.
  */
-enum ucn_state { UCN_FREE, UCN_OPEN, UCN_DRAIN, UCN_KILL, UCN_DEAD };
+enum ucn_state { UCN_FREE, UCN_CONNECT, UCN_OPEN, UCN_DRAIN, UCN_KILL, UCN_DEAD };
 
 /* What a completion belongs to; bits 24-31 of user_data (0-23 slot, 32-63 generation). */
 enum uop { UOP_ACCEPT = 1, UOP_WAKE, UOP_RECV, UOP_SEND, UOP_CANCEL, UOP_NOTHING };
@@ -76,6 +77,7 @@ struct ucn {
 	uint32_t iov_head, iov_tail;
 	uint32_t msg_head, msg_done, msg_tail; /* reported, completed, queued */
 	struct msghdr hdr;		       /* of the sendmsg in the ring */
+	struct sockaddr_in6 to;		       /* CONNECT: of the connect in the ring */
 };
 
 /* A provided buffer that is ours at the moment. */
@@ -139,6 +141,16 @@ static inline net_conn_t ucn_handle(const struct unet *n, const struct ucn *c)
 {
 	return (uint64_t)c->gen << 32 | (uint64_t)(c - n->conns);
 }
+
+/* ---- net_uring_open.c ---- */
+
+/* What accepted sockets have from the listener. */
+void unet_conn_options(int fd);
+
+/* ---- net_uring_info.c ---- */
+
+/* net_ops.list */
+void unet_list(struct net *net, struct conn_page *p);
 
 /* ---- net_uring_open.c ---- */
 

@@ -21,7 +21,8 @@
 
 #define SQ_ENTRIES_LEAST 64u
 #define RING_RETRIES 50u
-#define RING_RETRY_NS 10000000
+#define BIND_RETRIES 300u
+#define RETRY_NS 10000000
 #define CQ_ENTRIES_MIN 8192u
 #define CQ_ENTRIES_MAX 65536u
 #define LISTEN_BACKLOG 4096
@@ -140,13 +141,28 @@ static void set_opt(int fd, int level, int name, int value)
 }
 
 /* Accepted sockets inherit these. */
-static void set_conn_options(int fd)
+void unet_conn_options(int fd)
 {
 	set_opt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	set_opt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	set_opt(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
 	set_opt(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
 	set_opt(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+}
+
+/*
+ * A broker that was killed keeps its port until the kernel has wound up its rings, which waits for
+ * what they have at the disk: its successor tries for three seconds. 0, or -1 and errno.
+ */
+static int bind_patiently(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	const struct timespec pause = {.tv_nsec = RETRY_NS};
+	for (unsigned tried = 0; bind(fd, sa, len) != 0; tried++) {
+		if (errno != EADDRINUSE || tried == BIND_RETRIES)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
 }
 
 /*
@@ -163,8 +179,8 @@ static int bind_and_listen(struct unet *n, const struct net_uring_config *cfg,
 		set_opt(n->listen_fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (sa->ss_family == AF_INET6)
 		set_opt(n->listen_fd, IPPROTO_IPV6, IPV6_V6ONLY, cfg->host[0] != 0);
-	set_conn_options(n->listen_fd);
-	if (bind(n->listen_fd, (struct sockaddr *)sa, len) != 0)
+	unet_conn_options(n->listen_fd);
+	if (bind_patiently(n->listen_fd, (struct sockaddr *)sa, len) != 0)
 		return errno;
 	if (cfg->reuse_port && !join)
 		set_opt(n->listen_fd, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -267,7 +283,7 @@ static int try_ring(struct unet *n, uint32_t sqs, uint32_t cqs)
 /* What a ring of the same user that has just ended had locked is given back a little later. */
 static bool may_retry(unsigned tried)
 {
-	const struct timespec pause = {.tv_nsec = RING_RETRY_NS};
+	const struct timespec pause = {.tv_nsec = RETRY_NS};
 	nanosleep(&pause, NULL);
 	return tried < RING_RETRIES;
 }
@@ -289,7 +305,7 @@ static int open_ring(struct unet *n, struct fault *f)
 	}
 	/* What a process of the same user that has just ended had locked is given back a little
 	 * later. */
-	const struct timespec pause = {.tv_nsec = RING_RETRY_NS};
+	const struct timespec pause = {.tv_nsec = RETRY_NS};
 	for (unsigned i = 0; err == -ENOMEM && i < RING_RETRIES; i++) {
 		nanosleep(&pause, NULL);
 		err = try_ring(n, sqs, cqs);
@@ -446,7 +462,7 @@ struct net *net_uring_open(const struct net_uring_config *cfg, char *err, size_t
 		ring_fault(EMFILE, &f);
 		goto fail;
 	}
-	if (open_listener(n, cfg, &f) != 0 || open_ring(n, &f) != 0 ||
+	if ((!cfg->no_listener && open_listener(n, cfg, &f) != 0) || open_ring(n, &f) != 0 ||
 		open_buffers(n, cfg, &f) != 0 || open_conns(n, cfg, &f) != 0)
 		goto fail;
 	return &n->net;

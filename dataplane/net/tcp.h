@@ -217,6 +217,12 @@ struct tcb {
 
 	/* segments in flight of a connection with SACK (tcp_rack.c) */
 	uint32_t txs_head, txs_tail;
+	struct tcp_txlist {
+		uint32_t head, tail;
+	} txs_sent, txs_lost;			   /* by time of transmission, and of loss */
+	uint32_t txs_hint;			   /* where the last search ended */
+	struct tcp_range sack_seen[TCP_SACKS_MAX]; /* blocks of the last ACK that had any */
+	uint8_t nsack_seen;
 	uint32_t sacked, lost; /* bytes */
 	uint32_t nsacked;      /* records */
 	uint32_t delivered;    /* by the ACK at hand */
@@ -271,7 +277,7 @@ struct tcb {
 	uint64_t bytes_in, bytes_out, retransmits;
 };
 
-_Static_assert(sizeof(struct tcb) <= 640, "an idle connection is cheap: ten cache lines");
+_Static_assert(sizeof(struct tcb) <= 704, "an idle connection is cheap: eleven cache lines");
 
 struct tcp_tw {
 	struct list node; /* tcp.tw_free, or tcp.tw_list with the first to end first */
@@ -290,7 +296,7 @@ struct tcp_slot {
 	uint64_t cookie;
 	uint32_t len;
 	uint32_t next;
-	bool last; /* of an ipstack_send: carries the cookie */
+	bool last; /* of an ipstack_send: its cookie is reported when this one is done */
 	bool ok;   /* in the done list: acknowledged */
 };
 
@@ -299,7 +305,8 @@ struct tcp_txseg {
 	uint32_t seq, end;
 	uint32_t slot, off; /* where its bytes begin */
 	uint64_t xmit_ns;   /* last time */
-	uint32_t next;
+	uint32_t prev, next;
+	uint32_t list_prev, list_next; /* in the list of its state */
 	uint8_t flags;
 };
 
@@ -321,6 +328,7 @@ struct tcp_direct {
 #define TCP_LISTENERS_MAX 16
 #define TCP_CTL_MAX 16
 #define TCP_RANGES_MAX 64
+#define TCP_COOKIES_SPENT 4096	/* of the last two minutes; a power of two */
 #define TCP_FLOW_TW 0x80000000u /* flow value: index of a tcp_tw */
 
 struct tcp {
@@ -350,7 +358,8 @@ struct tcp {
 	uint32_t nlisteners;
 	struct rate challenge_rate, reset_rate;
 	uint32_t challenge_budget;
-	uint64_t cookie_ns; /* when the last SYN cookie was sent; 0: never */
+	uint64_t cookie_ns;			   /* when the last SYN cookie was sent; 0: never */
+	uint64_t cookies_spent[TCP_COOKIES_SPENT]; /* hashes of those that opened a connection */
 	uint32_t port_next;
 	struct tcp_ctl ctl[TCP_CTL_MAX];
 	uint32_t ctl_head, ctl_count;
@@ -465,11 +474,14 @@ bool tcp_ctl_pop(struct tcp *t, struct tcp_ctl *ctl);
 void tcp_cookie_send(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg);
 /* True when a cookie has been sent that may still be good. */
 bool tcp_cookies_out(const struct tcp *t, uint64_t now_ns);
-/* True when seg acknowledges a cookie that answered the SYN irs; syn: what that offered. */
-bool tcp_cookie_check(const struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs,
+/* True when seg acknowledges a cookie that answered the SYN irs, and none that was taken before;
+ * syn: what that offered. */
+bool tcp_cookie_check(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs,
 	struct tcp_opts *syn);
 /* Opens the connection that seg's cookie stands for, and takes seg in. False: it has none. */
 bool tcp_cookie_open(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs);
+/* seg's cookie has opened a connection: a late duplicate of seg is none that could. */
+void tcp_cookie_spend(struct tcp *t, const struct tcp_seg *seg, uint32_t irs);
 
 /* ---- tcp_rxq.c ---- */
 
@@ -506,11 +518,11 @@ int tcp_sndq_add(
 /* n bytes from snd_una on are acknowledged. snd_una itself is the caller's to move. */
 void tcp_sndq_ack(struct tcp *t, struct tcb *c, uint32_t n);
 /* Up to len bytes at (slot, off) as pieces; moves both on. Returns the bytes gathered. */
-uint32_t tcp_sndq_gather(const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t len,
-	struct net_iov *iov, uint8_t *count, uint8_t max);
-/* The connection is dead: all cookies go to the done list. */
+uint32_t tcp_sndq_gather(
+	const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t len, struct ip_out_frame *out);
 /* Moves a place in the queue on by n bytes, at most to the end. */
 void tcp_sndq_skip(const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t n);
+/* The connection is dead: all cookies go to the done list. */
 void tcp_sndq_fail(struct tcp *t, struct tcb *c);
 void tcp_sndq_pop_done(struct tcp *t, struct tcb *c, struct ipstack_event *ev);
 void tcp_sndq_check(const struct tcp *t, const struct tcb *c);

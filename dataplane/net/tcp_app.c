@@ -92,7 +92,8 @@ static uint16_t tcp_choose_port(struct tcp *t, uint32_t ip, uint16_t port)
 	uint32_t offset = (uint32_t)siphash(t->isn_key, 1, 3, &key, sizeof(key));
 	for (uint32_t i = 0; i < PORT_COUNT; i++) {
 		uint16_t p = (uint16_t)(PORT_FIRST + (offset + t->port_next++) % PORT_COUNT);
-		if (flow_find(&t->flow, flow_key(ip, port, p)) == FLOW_NONE)
+		bool ours = !t->cfg->is_ours || t->cfg->is_ours(t->cfg->is_ours_arg, ip, port, p);
+		if (ours && flow_find(&t->flow, flow_key(ip, port, p)) == FLOW_NONE)
 			return p;
 	}
 	return 0;

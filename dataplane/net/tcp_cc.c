@@ -41,7 +41,9 @@ static uint32_t cc_reduce(struct tcb *c, bool timeout)
 	uint32_t flight = c->snd_max - c->snd_una, left = flight / 2;
 	if (c->cubic) {
 		left = tcp_cubic_reduced(flight);
-		tcp_cubic_loss(&c->curve, c->cwnd, timeout);
+		/* RFC 7661 section 4.4: a window that was not used says nothing about the path */
+		tcp_cubic_loss(
+			&c->curve, c->cwnd_limited ? c->cwnd : min_of(c->cwnd, flight), timeout);
 	}
 	return max_of(left, 2u * c->mss);
 }

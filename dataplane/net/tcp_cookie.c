@@ -20,7 +20,7 @@
 
 static const uint16_t cookie_mss[8] = {TCP_MSS_MIN, 256, 536, 1024, 1220, 1440, 1460, 8960};
 
-static uint32_t cookie_hash(
+static uint64_t cookie_hash(
 	const struct tcp *t, const struct tcp_seg *seg, uint32_t irs, uint64_t period, uint32_t mss)
 {
 	uint8_t b[24];
@@ -30,13 +30,33 @@ static uint32_t cookie_hash(
 	be32_put(b + 8, irs);
 	be64_put(b + 12, period);
 	be32_put(b + 20, mss);
-	return (uint32_t)siphash(t->isn_key, 2, 4, b, sizeof(b)) & 0xffffff;
+	return siphash(t->isn_key, 2, 4, b, sizeof(b));
 }
 
 static uint32_t cookie_of(
 	const struct tcp *t, const struct tcp_seg *seg, uint32_t irs, uint64_t period, uint32_t mss)
 {
-	return (uint32_t)(period & 31) << 27 | mss << 24 | cookie_hash(t, seg, irs, period, mss);
+	uint32_t hash = (uint32_t)cookie_hash(t, seg, irs, period, mss) & 0xffffff;
+	return (uint32_t)(period & 31) << 27 | mss << 24 | hash;
+}
+
+/*
+ * A cookie opens one connection. The peer may close it long before the cookie is too old, and
+ * nothing would tell a late duplicate of the ACK, with its data, from a new connection: those that
+ * were taken are known by a hash, a table of which the newest stay.
+ */
+static uint64_t *cookie_place(
+	struct tcp *t, const struct tcp_seg *seg, uint32_t irs, uint64_t *hash)
+{
+	uint32_t cookie = seg->ack - 1;
+	*hash = cookie_hash(t, seg, irs, cookie >> 27, cookie) | 1; /* 0: nobody's */
+	return &t->cookies_spent[*hash >> 32 & (TCP_COOKIES_SPENT - 1)];
+}
+
+void tcp_cookie_spend(struct tcp *t, const struct tcp_seg *seg, uint32_t irs)
+{
+	uint64_t hash, *place = cookie_place(t, seg, irs, &hash);
+	*place = hash;
 }
 
 /* The timestamp of now, not above it, with what the SYN offered in its low bits. */
@@ -80,7 +100,7 @@ bool tcp_cookies_out(const struct tcp *t, uint64_t now_ns)
 	return t->cookie_ns != 0 && now_ns - t->cookie_ns <= COOKIE_PERIODS * COOKIE_PERIOD_NS;
 }
 
-bool tcp_cookie_check(const struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs,
+bool tcp_cookie_check(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, uint32_t irs,
 	struct tcp_opts *syn)
 {
 	if (!tcp_cookies_out(t, now_ns)) /* nobody is to have time for guesses */
@@ -91,6 +111,11 @@ bool tcp_cookie_check(const struct tcp *t, uint64_t now_ns, const struct tcp_seg
 	if (age >= COOKIE_PERIODS || age > period ||
 		cookie != cookie_of(t, seg, irs, period - age, mss))
 		return false;
+	uint64_t hash, *place = cookie_place(t, seg, irs, &hash);
+	if (*place == hash) {
+		metric_add(&t->m->tcp_cookies_spent_total, 1);
+		return false;
+	}
 	*syn = (struct tcp_opts){.mss = cookie_mss[mss], .wscale = -1};
 	if (seg->opts.ts && t->cfg->timestamps) {
 		uint32_t bits = seg->opts.ts_ecr & COOKIE_TS_MASK;

@@ -58,11 +58,6 @@ static void in_ack_now(struct tcp *t, struct tcb *c)
 static void in_out_of_window(
 	struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg)
 {
-	metric_add(&t->m->tcp_drop_seq_total, 1);
-	if (seg->flags & TCP_RST) {
-		metric_add(&t->m->tcp_rst_drop_total, 1);
-		return;
-	}
 	if (tcp_seg_len(seg) == 0) {
 		if (now_ns < c->oow_ack_ns)
 			return;
@@ -444,6 +439,7 @@ static void in_synchronized(
 	if (!in_timestamp(t, c, now_ns, seg))
 		return;
 	if (!in_trim(t, c, seg, &x)) {
+		metric_add(&t->m->tcp_drop_seq_total, 1);
 		in_out_of_window(t, c, now_ns, seg);
 		return;
 	}

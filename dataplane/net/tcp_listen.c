@@ -94,6 +94,7 @@ bool tcp_cookie_open(struct tcp *t, uint64_t now_ns, const struct tcp_seg *seg, 
 		return true;
 	}
 	metric_add(&t->m->tcp_cookies_in_total, 1);
+	tcp_cookie_spend(t, seg, irs);
 	syn.seq = irs;
 	syn.flags = TCP_SYN;
 	tcp_set_state(t, c, TCPS_SYN_RCVD);

@@ -69,12 +69,18 @@ static void out_syn_opts(const struct tcp *t, const struct tcb *c, struct tcp_op
 	o->ts = first ? t->cfg->timestamps : c->ts_ok;
 }
 
-/*
- * Header of a segment that carries the current acknowledgement and window; pure: and nothing else,
- * so that there is room for SACK blocks.
- */
+/* SACK blocks, as many as there is room for beside the payload. */
+static void out_sacks(struct tcp *t, struct tcb *c, uint32_t payload, struct tcp_opts *o)
+{
+	uint32_t room = c->mss > payload + 4 ? (c->mss - payload - 4) / 8 : 0;
+	uint32_t max = min_of(room, (uint32_t)TCP_SACKS_MAX - c->ts_ok);
+	if (c->sack_ok && max > 0)
+		o->nsack = (uint8_t)tcp_rxq_sacks(t, c, o->sack, max);
+}
+
+/* Header of a segment that carries the current acknowledgement and window beside its payload. */
 static uint32_t out_header(struct tcp *t, struct tcb *c, uint8_t *p, uint32_t seq, uint8_t flags,
-	bool pure, uint64_t now_ns)
+	uint32_t payload, uint64_t now_ns)
 {
 	struct tcp_ctl h = {
 		.src_port = c->local_port, .dst_port = c->peer_port, .seq = seq, .flags = flags};
@@ -89,8 +95,7 @@ static uint32_t out_header(struct tcp *t, struct tcb *c, uint8_t *p, uint32_t se
 	} else {
 		h.wnd = out_window(t, c);
 		h.flags |= c->ece_out ? TCP_ECE : 0;
-		if (pure && c->sack_ok)
-			o.nsack = (uint8_t)tcp_rxq_sacks(t, c, o.sack, TCP_SACKS_MAX - c->ts_ok);
+		out_sacks(t, c, payload, &o);
 	}
 	o.ts_val = tcp_ts_now(c->ts_offset, now_ns);
 	o.ts_ecr = flags & TCP_ACK ? c->ts_recent : 0;
@@ -121,7 +126,7 @@ static uint32_t out_empty(struct tcp *t, struct tcb *c, uint64_t now_ns, struct 
 	out->nslices = 0;
 	out->payload_len = 0;
 	out->tso_mss = 0;
-	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, true, now_ns));
+	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, 0, now_ns));
 }
 
 /* snd_nxt moves over octets that have just been put into a segment. */
@@ -164,9 +169,7 @@ static uint32_t out_syn(
 static uint32_t out_payload(struct tcp *t, struct tcb *c, struct ip_out_frame *out, uint32_t *slot,
 	uint32_t *off, uint32_t len)
 {
-	out->nslices = 0;
-	out->payload_len = tcp_sndq_gather(
-		t, slot, off, len, out->slice, &out->nslices, t->cfg->tx_slices_max);
+	out->payload_len = tcp_sndq_gather(t, slot, off, len, out);
 	out->tso_mss = out->payload_len > c->mss ? c->mss : 0;
 	c->bytes_out += out->payload_len;
 	metric_add(&t->m->tcp_bytes_out_total, out->payload_len);
@@ -192,7 +195,7 @@ static uint32_t out_rexmit(
 	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len ? TCP_PSH : 0);
 	tcp_rtx_start(t, c, now_ns);
 	return out_finish(
-		t, c, out, at, out_header(t, c, out->hdr + at, c->snd_una, flags, false, now_ns));
+		t, c, out, at, out_header(t, c, out->hdr + at, c->snd_una, flags, len, now_ns));
 }
 
 /* With SACK: what is lost, or the tail as a probe. */
@@ -221,8 +224,7 @@ static uint32_t out_again(
 	else if (seq == c->snd_una || !tcp_timer_is_on(c, TCPT_RTX))
 		tcp_rtx_start(t, c, now_ns);
 	uint8_t flags = TCP_ACK | (fin ? TCP_FIN : 0) | (len ? TCP_PSH : 0);
-	return out_finish(
-		t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, false, now_ns));
+	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, len, now_ns));
 }
 
 /* How many bytes from snd_nxt on may leave in one segment now; notes why not more. */
@@ -292,8 +294,7 @@ static uint32_t out_data(
 		flags |= TCP_CWR;
 		c->cwr_out = false;
 	}
-	return out_finish(
-		t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, false, now_ns));
+	return out_finish(t, c, out, at, out_header(t, c, out->hdr + at, seq, flags, len, now_ns));
 }
 
 uint32_t tcp_output(
@@ -311,8 +312,9 @@ uint32_t tcp_output(
 		c->probe = false;
 		return out_empty(t, c, now_ns, out, at, c->snd_una - 1, TCP_ACK);
 	}
-	if (c->dup_owed >
-		0) { /* one for each segment out of order, or the peer cannot count them */
+	/* one for each segment out of order, or the peer cannot count them; a duplicate is told
+	   here because a full segment has no room for it */
+	if (c->dup_owed > 0 || (c->dsack && c->ack_now)) {
 		if (c->ack_now)
 			c->ack_now = false;
 		else

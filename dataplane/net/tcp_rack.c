@@ -11,6 +11,12 @@
  *
  * pipe = in flight - SACKED - LOST. SACKed bytes are kept until they are acknowledged: a peer may
  * renege (RFC 2018 section 8).
+ *
+ * No ACK may cost time in proportion to what is in flight. Records that are sent lie in a list by
+ * the time of their transmission, of which RACK only looks at the front; those that are LOST lie in
+ * another. What the blocks of the last ACK said is not looked for again, the place of the last
+ * search is where the next begins, and a search that takes too long is given up: the next ACK with
+ * that block goes on with it.
  */
 #include "net/tcp.h"
 
@@ -20,6 +26,8 @@
 #define TXS_SACKED 1
 #define TXS_LOST 2
 #define TXS_RETX 4 /* sent more than once */
+
+#define SACK_STEPS_MAX 256 /* records that the blocks of one ACK may pass */
 
 #define DUP_SEGMENTS 3		     /* so many SACKed behind a hole leave no room for reordering */
 #define REO_MULT_MAX 8		     /* of a quarter of the smallest round-trip time */
@@ -62,11 +70,45 @@ static void txs_put(struct tcp *t, uint32_t i)
 /* Links i behind prev. */
 static void txs_link(struct tcp *t, struct tcb *c, uint32_t prev, uint32_t i)
 {
-	uint32_t *at = prev == TCP_NIL ? &c->txs_head : &txs(t, prev)->next;
-	txs(t, i)->next = *at;
+	uint32_t *at = prev == TCP_NIL ? &c->txs_head : &txs(t, prev)->next, next = *at;
+	txs(t, i)->next = next;
+	txs(t, i)->prev = prev;
 	*at = i;
-	if (txs(t, i)->next == TCP_NIL)
+	if (next == TCP_NIL)
 		c->txs_tail = i;
+	else
+		txs(t, next)->prev = i;
+}
+
+/* The list that a record lies in because of its state; NULL: none. */
+static struct tcp_txlist *txs_list(struct tcb *c, const struct tcp_txseg *r)
+{
+	if (r->flags & TXS_SACKED)
+		return NULL;
+	return r->flags & TXS_LOST ? &c->txs_lost : &c->txs_sent;
+}
+
+/* Puts i into its list, behind prev (TCP_NIL: first). */
+static void txs_enlist(struct tcp *t, struct tcb *c, uint32_t prev, uint32_t i)
+{
+	struct tcp_txlist *l = txs_list(c, txs(t, i));
+	if (!l)
+		return;
+	uint32_t *at = prev == TCP_NIL ? &l->head : &txs(t, prev)->list_next, next = *at;
+	txs(t, i)->list_next = next;
+	txs(t, i)->list_prev = prev;
+	*at = i;
+	*(next == TCP_NIL ? &l->tail : &txs(t, next)->list_prev) = i;
+}
+
+static void txs_delist(struct tcp *t, struct tcb *c, uint32_t i)
+{
+	const struct tcp_txseg *r = txs(t, i);
+	struct tcp_txlist *l = txs_list(c, r);
+	if (!l)
+		return;
+	*(r->list_prev == TCP_NIL ? &l->head : &txs(t, r->list_prev)->list_next) = r->list_next;
+	*(r->list_next == TCP_NIL ? &l->tail : &txs(t, r->list_next)->list_prev) = r->list_prev;
 }
 
 static void txs_count(struct tcb *c, const struct tcp_txseg *r, bool on)
@@ -80,10 +122,16 @@ static void txs_count(struct tcb *c, const struct tcp_txseg *r, bool on)
 		c->lost += len;
 }
 
-static void txs_flags(struct tcb *c, struct tcp_txseg *r, uint8_t flags)
+/* Gives i a state; it goes to the end of the list for that. */
+static void txs_flags(struct tcp *t, struct tcb *c, uint32_t i, uint8_t flags)
 {
+	struct tcp_txseg *r = txs(t, i);
 	txs_count(c, r, false);
+	txs_delist(t, c, i);
 	r->flags = flags;
+	struct tcp_txlist *l = txs_list(c, r);
+	if (l)
+		txs_enlist(t, c, l->tail, i);
 	txs_count(c, r, true);
 }
 
@@ -100,14 +148,22 @@ static bool txs_split(struct tcp *t, struct tcb *c, uint32_t i, uint32_t seq)
 	tcp_sndq_skip(t, &b->slot, &b->off, seq - a->seq);
 	a->end = seq;
 	txs_link(t, c, i, k);
+	txs_enlist(t, c, i, k);
 	txs_count(c, a, true);
 	txs_count(c, b, true);
 	return true;
 }
 
+static void txs_none(struct tcb *c)
+{
+	c->txs_head = c->txs_tail = c->txs_hint = TCP_NIL;
+	c->txs_sent = c->txs_lost = (struct tcp_txlist){TCP_NIL, TCP_NIL};
+	c->nsack_seen = 0;
+}
+
 void tcp_rack_init(struct tcb *c)
 {
-	c->txs_head = c->txs_tail = TCP_NIL;
+	txs_none(c);
 	c->reo_mult = 1;
 }
 
@@ -118,7 +174,7 @@ void tcp_rack_drop(struct tcp *t, struct tcb *c)
 		c->txs_head = txs(t, i)->next;
 		txs_put(t, i);
 	}
-	c->txs_tail = TCP_NIL;
+	txs_none(c);
 	c->sacked = c->lost = c->nsacked = 0;
 }
 
@@ -128,13 +184,15 @@ void tcp_rack_sent(struct tcp *t, struct tcb *c, uint64_t now_ns, uint32_t seq, 
 	uint32_t i = txs_get(t, c);
 	if (i == TCP_NIL) { /* the pool is empty: known less exactly */
 		struct tcp_txseg *r = txs(t, c->txs_tail);
-		txs_flags(c, r, 0);
+		txs_flags(t, c, c->txs_tail, 0);
+		c->nsack_seen = 0;
 		r->end = end;
 		r->xmit_ns = now_ns;
 	} else {
 		*txs(t, i) = (struct tcp_txseg){
 			.seq = seq, .end = end, .slot = slot, .off = off, .xmit_ns = now_ns};
 		txs_link(t, c, c->txs_tail, i);
+		txs_enlist(t, c, c->txs_sent.tail, i);
 	}
 	c->prr_out += end - seq;
 	tcp_rack_arm(t, c, now_ns);
@@ -164,24 +222,70 @@ static void rack_delivered(struct tcb *c, const struct tcp_txseg *r, uint64_t no
 	}
 }
 
-/* One SACK block; records that it covers in part are cut. */
-static void rack_block(struct tcp *t, struct tcb *c, uint64_t now_ns, struct tcp_range b)
+/* The record that seq is in or before; TCP_NIL: *steps were not enough, or there is none. */
+static uint32_t rack_find(struct tcp *t, struct tcb *c, uint32_t seq, uint32_t *steps)
 {
-	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next) {
+	uint32_t i = c->txs_hint == TCP_NIL ? c->txs_head : c->txs_hint;
+	for (; i != TCP_NIL && *steps > 0; --*steps) {
+		const struct tcp_txseg *r = txs(t, i);
+		c->txs_hint = i;
+		if (seq_lt(seq, r->seq) && r->prev != TCP_NIL)
+			i = r->prev;
+		else if (seq_le(r->end, seq))
+			i = r->next;
+		else
+			return i;
+	}
+	return TCP_NIL;
+}
+
+/*
+ * One SACK block. A record that it covers in part is cut; when records become few, only where
+ * segments of it ended: no peer is to cut everything into bytes. False: it could not be taken in
+ * altogether.
+ */
+static bool rack_block(
+	struct tcp *t, struct tcb *c, uint64_t now_ns, struct tcp_range b, uint32_t *steps)
+{
+	uint32_t unit = t->ntxs_free > t->cfg->tx_segments / 2 ? 1 : c->mss;
+	uint32_t i = rack_find(t, c, b.from, steps);
+	for (; i != TCP_NIL && *steps > 0; i = txs(t, i)->next, --*steps) {
 		struct tcp_txseg *r = txs(t, i);
+		c->txs_hint = i;
 		if (seq_le(b.to, r->seq))
-			return;
-		if ((r->flags & TXS_SACKED) || seq_le(r->end, b.from))
+			return true;
+		if (r->flags & TXS_SACKED)
 			continue;
 		if (seq_lt(r->seq, b.from)) {
-			txs_split(t, c, i, b.from);
+			uint32_t cut = (b.from - r->seq + unit - 1) / unit * unit;
+			if (cut < txs_len(r) && !txs_split(t, c, i, r->seq + cut))
+				return false;
 			continue; /* its second part is next */
 		}
-		if (seq_lt(b.to, r->end) && !txs_split(t, c, i, b.to))
-			return;
+		if (seq_lt(b.to, r->end)) {
+			uint32_t cut = (b.to - r->seq) / unit * unit;
+			if (cut == 0)
+				return true;
+			if (!txs_split(t, c, i, r->seq + cut))
+				return false;
+		}
 		rack_delivered(c, r, now_ns);
-		txs_flags(c, r, (r->flags & TXS_RETX) | TXS_SACKED);
+		txs_flags(t, c, i, (r->flags & TXS_RETX) | TXS_SACKED);
 	}
+	return i == TCP_NIL && *steps > 0;
+}
+
+/* What is left of a block without what the last ACK said already. */
+static struct tcp_range rack_unseen(const struct tcb *c, struct tcp_range b)
+{
+	for (uint32_t i = 0; i < c->nsack_seen && b.from != b.to; i++) {
+		const struct tcp_range *s = &c->sack_seen[i];
+		if (seq_le(s->from, b.from) && seq_lt(b.from, s->to))
+			b.from = seq_lt(s->to, b.to) ? s->to : b.to;
+		else if (seq_lt(s->from, b.to) && seq_le(b.to, s->to))
+			b.to = s->from;
+	}
+	return b;
 }
 
 /* RFC 2883 section 4: the first block may be of something that came twice. */
@@ -210,16 +314,24 @@ static void rack_dsack(struct tcp *t, struct tcb *c, const struct tcp_range *b)
 
 void tcp_rack_sacks(struct tcp *t, struct tcb *c, uint64_t now_ns, const struct tcp_seg *seg)
 {
-	uint32_t i = 0;
+	uint32_t i = 0, n = 0, steps = SACK_STEPS_MAX;
+	struct tcp_range seen[TCP_SACKS_MAX];
 	if (seg->opts.nsack > 0 && rack_is_dsack(c, seg)) {
 		rack_dsack(t, c, &seg->opts.sack[0]);
 		i = 1;
 	}
 	for (; i < seg->opts.nsack; i++) {
 		struct tcp_range b = seg->opts.sack[i];
-		if (seq_lt(c->snd_una, b.to) && seq_lt(b.from, b.to) && seq_le(b.to, c->snd_max))
-			rack_block(t, c, now_ns, b);
+		if (!seq_lt(c->snd_una, b.to) || !seq_lt(b.from, b.to) || seq_lt(c->snd_max, b.to))
+			continue;
+		struct tcp_range left = rack_unseen(c, b);
+		if (left.from == left.to || rack_block(t, c, now_ns, left, &steps))
+			seen[n++] = b;
 	}
+	if (seg->opts.nsack == 0)
+		return;
+	memcpy(c->sack_seen, seen, n * sizeof(seen[0]));
+	c->nsack_seen = (uint8_t)n;
 }
 
 void tcp_rack_acked(struct tcp *t, struct tcb *c, uint64_t now_ns)
@@ -243,11 +355,15 @@ void tcp_rack_acked(struct tcp *t, struct tcb *c, uint64_t now_ns)
 			txs_count(c, r, true);
 			break;
 		}
+		txs_delist(t, c, i);
 		c->txs_head = r->next;
-		if (c->txs_head == TCP_NIL)
-			c->txs_tail = TCP_NIL;
+		*(r->next == TCP_NIL ? &c->txs_tail : &txs(t, r->next)->prev) = TCP_NIL;
+		if (c->txs_hint == i)
+			c->txs_hint = r->next;
 		txs_put(t, i);
 	}
+	if (c->nsacked == 0)
+		c->nsack_seen = 0;
 }
 
 /* ---- what is lost ---- */
@@ -261,27 +377,27 @@ static uint64_t rack_reo_wnd_ns(const struct tcb *c)
 	return min_of(c->reo_mult * (c->min_rtt_ns / 4), c->srtt_ns);
 }
 
-/* Step 5. Returns after which time there may be more, 0: none. */
-static uint64_t rack_detect(struct tcb *c, const struct tcp *t, uint64_t now_ns)
+/*
+ * Step 5. Returns after which time there is more, 0: nothing. That is when the first is due: RFC
+ * 8985 waits for the last of those known now, which takes a look at all of them.
+ */
+static uint64_t rack_detect(struct tcb *c, struct tcp *t, uint64_t now_ns)
 {
-	uint64_t reo_wnd = rack_reo_wnd_ns(c), wait = 0;
+	uint64_t reo_wnd = rack_reo_wnd_ns(c);
 	if (c->rack_xmit_ns == 0)
 		return 0;
-	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next) {
-		struct tcp_txseg *r = txs(t, i);
-		if (r->flags & (TXS_SACKED | TXS_LOST))
-			continue;
+	while (c->txs_sent.head != TCP_NIL) {
+		const struct tcp_txseg *r = txs(t, c->txs_sent.head);
 		bool before = r->xmit_ns < c->rack_xmit_ns ||
 			      (r->xmit_ns == c->rack_xmit_ns && seq_lt(r->end, c->rack_end));
-		if (!before)
-			continue;
 		uint64_t due = r->xmit_ns + c->rack_rtt_ns + reo_wnd;
-		if (due <= now_ns)
-			txs_flags(c, r, r->flags | TXS_LOST);
-		else
-			wait = max_of(wait, due - now_ns);
+		if (!before)
+			return 0;
+		if (due > now_ns)
+			return due - now_ns;
+		txs_flags(t, c, c->txs_sent.head, r->flags | TXS_LOST);
 	}
-	return wait;
+	return 0;
 }
 
 /* What has been found lost: into recovery, or on with it. */
@@ -347,10 +463,12 @@ void tcp_rack_rto(struct tcp *t, struct tcb *c)
 	if (reneged)
 		metric_add(&t->m->tcp_reneged_total, 1);
 	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next) {
-		struct tcp_txseg *r = txs(t, i);
+		const struct tcp_txseg *r = txs(t, i);
 		if (reneged || !(r->flags & TXS_SACKED))
-			txs_flags(c, r, (r->flags & TXS_RETX) | TXS_LOST);
+			txs_flags(t, c, i, (r->flags & TXS_RETX) | TXS_LOST);
 	}
+	if (reneged)
+		c->nsack_seen = 0;
 	c->in_loss = true;
 	c->tlp_out = c->tlp_send = false;
 	c->rack_reo_ns = 0;
@@ -359,15 +477,19 @@ void tcp_rack_rto(struct tcp *t, struct tcb *c)
 
 void tcp_rack_found(struct tcp *t, struct tcb *c)
 {
-	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next)
-		txs_flags(c, txs(t, i), txs(t, i)->flags & (TXS_SACKED | TXS_RETX));
+	while (c->txs_lost.tail != TCP_NIL) { /* they were sent before those that count as sent */
+		uint32_t i = c->txs_lost.tail;
+		txs_flags(t, c, i, txs(t, i)->flags & TXS_RETX);
+		txs_delist(t, c, i);
+		txs_enlist(t, c, TCP_NIL, i);
+	}
 }
 
 void tcp_rack_too_long(struct tcp *t, struct tcb *c)
 {
 	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next)
 		if (!(txs(t, i)->flags & TXS_SACKED) && txs_len(txs(t, i)) > c->mss)
-			txs_flags(c, txs(t, i), txs(t, i)->flags | TXS_LOST);
+			txs_flags(t, c, i, txs(t, i)->flags | TXS_LOST);
 	tcp_timer_clear(c, TCPT_RACK);
 	c->tlp_out = c->tlp_send = false;
 	c->rack_reo_ns = 0;
@@ -424,11 +546,11 @@ void tcp_rack_probed(struct tcp *t, struct tcb *c, uint64_t now_ns, bool again)
 
 struct tcp_txseg *tcp_rack_next_lost(struct tcp *t, struct tcb *c)
 {
-	uint32_t edge = c->snd_una + c->snd_wnd, i = c->lost ? c->txs_head : TCP_NIL;
-	while (i != TCP_NIL && !(txs(t, i)->flags & TXS_LOST))
-		i = txs(t, i)->next;
+	uint32_t edge = c->snd_una + c->snd_wnd, i = c->txs_lost.head;
 	if (i == TCP_NIL)
 		return NULL;
+	if (txs(t, c->txs_head)->flags & TXS_LOST) /* lost once more, perhaps: all wait for it */
+		i = c->txs_head;
 	struct tcp_txseg *r = txs(t, i);
 	/* the first one goes even into a closed window: as a probe */
 	if (i != c->txs_head && seq_lt(edge, r->seq + min_of(txs_len(r), (uint32_t)c->mss)))
@@ -452,28 +574,46 @@ struct tcp_txseg *tcp_rack_tail(struct tcp *t, struct tcb *c)
 void tcp_rack_resent(
 	struct tcp *t, struct tcb *c, struct tcp_txseg *r, uint32_t octets, uint64_t now_ns)
 {
+	uint32_t i = (uint32_t)(r - t->txsegs);
 	if (octets < txs_len(r)) /* the rest stays what it was */
-		txs_split(t, c, (uint32_t)(r - t->txsegs), r->seq + octets);
-	txs_flags(c, r, TXS_RETX);
+		txs_split(t, c, i, r->seq + octets);
+	txs_flags(t, c, i, TXS_RETX);
 	r->xmit_ns = now_ns;
 	c->prr_out += octets;
 	tcp_rack_arm(t, c, now_ns);
 }
 
+static uint32_t rack_check_list(
+	const struct tcp *t, const struct tcp_txlist *l, uint8_t flags, uint32_t *n)
+{
+	uint32_t len = 0, prev = TCP_NIL;
+	for (uint32_t i = l->head; i != TCP_NIL; i = txs(t, i)->list_next) {
+		const struct tcp_txseg *r = txs(t, i);
+		CHECK((r->flags & (TXS_SACKED | TXS_LOST)) == flags && r->list_prev == prev);
+		len += txs_len(r);
+		prev = i;
+		++*n;
+	}
+	CHECK(l->tail == prev);
+	return len;
+}
+
 void tcp_rack_check(const struct tcp *t, const struct tcb *c)
 {
-	uint32_t seq = c->snd_una, sacked = 0, lost = 0, n = 0, tail = TCP_NIL;
+	uint32_t seq = c->snd_una, sacked = 0, n = 0, all = 0, listed = 0, tail = TCP_NIL;
 	for (uint32_t i = c->txs_head; i != TCP_NIL; i = txs(t, i)->next) {
 		const struct tcp_txseg *r = txs(t, i);
-		CHECK(r->seq == seq && seq_lt(seq, r->end));
-		CHECK((r->flags & (TXS_SACKED | TXS_LOST)) != (TXS_SACKED | TXS_LOST));
+		CHECK(r->seq == seq && seq_lt(seq, r->end) && r->prev == tail);
 		sacked += r->flags & TXS_SACKED ? txs_len(r) : 0;
 		n += r->flags & TXS_SACKED;
-		lost += r->flags & TXS_LOST ? txs_len(r) : 0;
 		seq = r->end;
 		tail = i;
+		all++;
 	}
-	CHECK(tail == c->txs_tail && sacked == c->sacked && lost == c->lost && n == c->nsacked);
+	CHECK(tail == c->txs_tail && sacked == c->sacked && n == c->nsacked);
+	uint32_t lost = rack_check_list(t, &c->txs_lost, TXS_LOST, &listed);
+	uint32_t sent = rack_check_list(t, &c->txs_sent, 0, &listed);
+	CHECK(lost == c->lost && listed + n == all && sent + lost + sacked == seq - c->snd_una);
 	if (c->sack_ok && c->state > TCPS_SYN_RCVD)
 		CHECK(seq == c->snd_max && c->snd_nxt == c->snd_max);
 	else

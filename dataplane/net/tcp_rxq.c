@@ -162,15 +162,6 @@ static uint32_t rxq_search_from(const struct tcp *t, const struct tcb *c, uint32
 	return c->rq_ready;
 }
 
-/* The latest places of out-of-order bytes, for the order of SACK blocks. */
-static void rxq_note_recent(struct tcb *c, uint32_t seq)
-{
-	uint32_t n = min_of(c->nsack_recent, TCP_SACKS_MAX - 1);
-	memmove(c->sack_recent + 1, c->sack_recent, n * sizeof(c->sack_recent[0]));
-	c->sack_recent[0] = seq;
-	c->nsack_recent = (uint8_t)(n + 1);
-}
-
 /* The range of out-of-order bytes that seq is in; false: none. */
 static bool rxq_range_of(
 	const struct tcp *t, const struct tcb *c, uint32_t seq, struct tcp_range *range)
@@ -185,6 +176,22 @@ static bool rxq_range_of(
 		range->to = chunk_end(t, i);
 	}
 	return seq_le(range->from, seq) && seq_lt(seq, range->to);
+}
+
+/* seq is where out-of-order bytes came last, for the order of SACK blocks: one place per range. */
+static void rxq_note_recent(const struct tcp *t, struct tcb *c, uint32_t seq)
+{
+	struct tcp_range r;
+	uint32_t recent[TCP_SACKS_MAX] = {seq}, n = 1;
+	if (!rxq_range_of(t, c, seq, &r)) /* it was not kept */
+		return;
+	for (uint32_t i = 0; i < c->nsack_recent && n < TCP_SACKS_MAX; i++) {
+		uint32_t at = c->sack_recent[i];
+		if (seq_lt(at, r.from) || seq_le(r.to, at))
+			recent[n++] = at;
+	}
+	memcpy(c->sack_recent, recent, sizeof(recent));
+	c->nsack_recent = (uint8_t)n;
 }
 
 uint32_t tcp_rxq_sacks(const struct tcp *t, struct tcb *c, struct tcp_range *sack, uint32_t max)
@@ -299,8 +306,8 @@ uint32_t tcp_rxq_add(struct tcp *t, struct tcb *c, const struct tcp_seg *seg, ui
 {
 	uint32_t start = c->rcv_nxt;
 	if (seq != start) {
-		rxq_note_recent(c, seq);
 		rxq_insert(t, c, seq, data, len);
+		rxq_note_recent(t, c, seq);
 		return 0;
 	}
 	uint32_t end = seq + len;

@@ -56,8 +56,8 @@ int tcp_sndq_add(
 		if (iov[i].len == 0)
 			continue;
 		slot = slot_get(t, c);
-		t->slots[slot] =
-			(struct tcp_slot){.p = iov[i].p, .len = iov[i].len, .next = TCP_NIL};
+		t->slots[slot] = (struct tcp_slot){
+			.p = iov[i].p, .cookie = cookie, .len = iov[i].len, .next = TCP_NIL};
 		if (c->sq_una == TCP_NIL) {
 			c->sq_una = slot;
 			c->una_off = 0;
@@ -71,7 +71,6 @@ int tcp_sndq_add(
 		}
 	}
 	t->slots[slot].last = true;
-	t->slots[slot].cookie = cookie;
 	c->queued += (uint32_t)bytes;
 	return 0;
 }
@@ -120,15 +119,16 @@ void tcp_sndq_ack(struct tcp *t, struct tcb *c, uint32_t n)
 		c->nxt_off = c->una_off;
 }
 
-uint32_t tcp_sndq_gather(const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t len,
-	struct net_iov *iov, uint8_t *count, uint8_t max)
+uint32_t tcp_sndq_gather(
+	const struct tcp *t, uint32_t *slot, uint32_t *off, uint32_t len, struct ip_out_frame *out)
 {
 	uint32_t got = 0;
-	while (got < len && *slot != TCP_NIL && *count < max) {
+	out->nslices = 0;
+	while (got < len && *slot != TCP_NIL && out->nslices < t->cfg->tx_slices_max) {
 		const struct tcp_slot *s = &t->slots[*slot];
 		uint32_t n = min_of(len - got, s->len - *off);
-		iov[*count] = (struct net_iov){.p = s->p + *off, .len = n};
-		(*count)++;
+		out->slice[out->nslices] = (struct net_iov){.p = s->p + *off, .len = n};
+		out->cookie[out->nslices++] = s->cookie;
 		got += n;
 		*off += n;
 		if (*off == s->len) {

@@ -285,21 +285,12 @@ static int16_t validate(
 	return KE_NONE;
 }
 
-enum part_step part_try_append(
+/* A batch as it is to be stored. */
+static enum part_step append_batch(
 	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
 {
 	struct place pl;
 	struct batch_info info;
-	op->append.base_offset = op->append.last_offset = -1;
-	op->append.log_append_time_ms = -1;
-	op->append.log_start_offset = p->log_start_offset;
-	op->append.bad_record = -1;
-	op->append.error_message = NULL;
-	if (p->history != PART_HISTORY_KNOWN && part_history_wants(p, op)) {
-		list_push_back(&p->early, &op->node);
-		part_history_begin(p, now_ms, out);
-		return PART_STEP_DONE;
-	}
 	if (op->append.len / LBLOCK_SIZE + 2 > p->env->blocks->count) {
 		op->append.error_message = "batch is larger than the broker's memory for logs";
 		part_finish(op, KE_MESSAGE_TOO_LARGE, out);
@@ -331,6 +322,64 @@ enum part_step part_try_append(
 	if (pl.roll)
 		part_upkeep_rolled(p, now_ms, out);
 	return PART_STEP_DONE;
+}
+
+/* The topic has a codec of its own, and this batch another one. */
+static bool wants_recode(const struct part *p, const struct part_op *op)
+{
+	return p->config.recode > 0 && p->env->recode && op->append.len >= BATCH_HEADER_SIZE &&
+	       batch_codec(op->append.data) != (enum codec)(p->config.recode - 1);
+}
+
+/* compression.type (KIP-390 for the level): the batch is checked as it came, then stored as the
+ * topic wants it, if it still is not too large. */
+static enum part_step append_recoded(
+	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
+{
+	struct batch_info info;
+	if (p->tail_loading)
+		return PART_STEP_STALLED;
+	int16_t error = validate(p, op, now_ms, &info);
+	uint32_t room = min_of(p->env->recode_size, (uint32_t)p->config.max_message_bytes);
+	uint32_t size =
+		error ? 0
+		      : batch_recode(op->append.data, p->config.recode - 1, p->config.recode_level,
+				p->env->scratch, p->env->recode, room);
+	if (size == 0) {
+		if (!error)
+			op->append.error_message = "batch is too large once it is compressed anew";
+		part_finish(op, error ? error : KE_MESSAGE_TOO_LARGE, out);
+		return PART_STEP_DONE;
+	}
+	const uint8_t *data = op->append.data;
+	uint32_t len = op->append.len;
+	bool no_zstd = op->append.no_zstd;
+	op->append.data = p->env->recode;
+	op->append.len = size;
+	op->append.no_zstd = false;
+	p->env->recoded++;
+	enum part_step step = append_batch(p, op, now_ms, out);
+	op->append.data = data;
+	op->append.len = len;
+	op->append.no_zstd = no_zstd;
+	return step;
+}
+
+enum part_step part_try_append(
+	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out)
+{
+	op->append.base_offset = op->append.last_offset = -1;
+	op->append.log_append_time_ms = -1;
+	op->append.log_start_offset = p->log_start_offset;
+	op->append.bad_record = -1;
+	op->append.error_message = NULL;
+	if (p->history != PART_HISTORY_KNOWN && part_history_wants(p, op)) {
+		list_push_back(&p->early, &op->node);
+		part_history_begin(p, now_ms, out);
+		return PART_STEP_DONE;
+	}
+	return wants_recode(p, op) ? append_recoded(p, op, now_ms, out)
+				   : append_batch(p, op, now_ms, out);
 }
 
 /* The run that came back is durable: moves the high watermark and finishes what waited for it. */

@@ -98,9 +98,10 @@ static int16_t check_epoch(const struct part *p, const struct part_op *op)
 
 void part_fetch_finish(struct part *p, struct part_op *op, int16_t error, struct part_out *out)
 {
-	op->fetch.high_watermark = error ? -1 : p->high_watermark;
+	bool known = error == KE_NONE || error == KE_OFFSET_OUT_OF_RANGE;
+	op->fetch.high_watermark = known ? p->high_watermark : -1;
 	op->fetch.last_stable_offset = op->fetch.high_watermark;
-	op->fetch.log_start_offset = error ? -1 : p->log_start_offset;
+	op->fetch.log_start_offset = known ? p->log_start_offset : -1;
 	part_finish(op, error, out);
 }
 

@@ -47,6 +47,7 @@ void part_init(struct part *p, struct part_env *env, uint32_t part_id, uint16_t 
 		.state = PART_OPENING,
 		.part_id = part_id,
 		.worker = worker,
+		.dir = PART_NO_DIR,
 		.leader_epoch = leader_epoch,
 		.env = env,
 		.config = *config,
@@ -169,6 +170,7 @@ void part_opened(struct part *p, const struct st_req *r, int64_t now_ms, struct 
 		return;
 	}
 	p->log = r->log;
+	p->dir = r->open.dir;
 	p->log_start_offset = r->open.log_start_offset;
 	p->high_watermark = p->log_end_offset = r->open.log_end_offset;
 	p->segment = p->durable_segment = r->open.segment;
@@ -208,6 +210,8 @@ static enum part_step try_op(
 		return part_try_trim(p, op, now_ms, out);
 	case PART_PRODUCERS:
 		return part_try_producers(p, op, now_ms, out);
+	case PART_SIZE:
+		return part_try_size(p, op, out);
 	}
 	CHECK(!"an operation of no kind");
 	return PART_STEP_DONE;
@@ -241,6 +245,10 @@ static void clear_results(struct part_op *op)
 		break;
 	case PART_PRODUCERS:
 		op->producers.count = 0;
+		break;
+	case PART_SIZE:
+		op->size.bytes = 0;
+		op->size.dir = op->part->dir;
 		break;
 	}
 }
@@ -331,6 +339,9 @@ void part_stored(struct part *p, struct st_req *r, int64_t now_ms, struct part_o
 		break;
 	case ST_FILL:
 		part_fill_stored(p, r, out);
+		break;
+	case ST_SIZE:
+		part_size_stored(p, r, out);
 		break;
 	case ST_NOTE:
 		part_history_noted(p, r, now_ms, out);
@@ -551,7 +562,8 @@ void part_check(const struct part *cp)
 	list_for_each (it, &p->reads) {
 		struct part_op *op = list_entry(it, struct part_op, node);
 		CHECK(op->active && op->req);
-		CHECK(op->kind == PART_FETCH || op->kind == PART_LIST || op->kind == PART_TRIM);
+		CHECK(op->kind == PART_FETCH || op->kind == PART_LIST || op->kind == PART_TRIM ||
+			op->kind == PART_SIZE);
 		reads += op->kind != PART_FETCH;
 	}
 	list_for_each (it, &p->waits) {

@@ -30,6 +30,8 @@ struct part_config {
 	uint64_t segment_bytes;	   /* segment.bytes */
 	int64_t segment_ms;	   /* segment.ms */
 	bool log_append_time;	   /* message.timestamp.type */
+	uint8_t recode;		   /* compression.type: 1 + enum codec; 0: as the producer did */
+	int32_t recode_level;	   /* 0: the codec's default */
 	int64_t timestamp_before_max_ms;
 	int64_t timestamp_after_max_ms;
 	struct st_policy policy; /* cleanup.policy and what belongs to it */
@@ -65,7 +67,10 @@ struct part_chunk {
  */
 struct part_env {
 	struct lblock_pool *blocks;
-	struct batch_scratch *scratch;	 /* for decompression while validating (kafka/batch.h) */
+	struct batch_scratch *scratch; /* for decompression while validating (kafka/batch.h) */
+	uint8_t *recode;	       /* room for a batch that is compressed anew; NULL: none is */
+	uint32_t recode_size;
+	uint64_t recoded;		 /* counts them */
 	struct list free_reqs;		 /* struct st_req.node; the supply of storage requests */
 	struct producer_pool *producers; /* NULL: sequence numbers are not looked at */
 	/* struct lblock.cache_node; what has become so first comes first */
@@ -97,6 +102,7 @@ enum part_op_kind {
 	PART_LIST, /* ListOffsets */
 	PART_TRIM, /* DeleteRecords */
 	PART_PRODUCERS, /* DescribeProducers */
+	PART_SIZE,	/* DescribeLogDirs */
 };
 
 /*
@@ -140,7 +146,8 @@ struct part_op {
 			uint32_t blocks;   /* the core's: that the first batch is known to need */
 			uint64_t moves;	   /* the core's: cold_moves, and when it was seen last */
 			int64_t since_ms;
-			/* results; the span holds references, to be given back by part_release */
+			/* results; the span holds references, to be given back by part_release.
+			   The offsets also of one that is out of range */
 			struct lspan span;
 			bool starved; /* empty for want of room to read into, not of data */
 			int64_t high_watermark;
@@ -169,8 +176,14 @@ struct part_op {
 			struct producer_state *to;
 			uint32_t count; /* result: how many; idle longest first */
 		} producers;
+		struct {
+			/* results */
+			uint64_t bytes;
+			uint16_t dir; /* index in log.dirs; PART_NO_DIR: not known */
+		} size;
 	};
 };
+#define PART_NO_DIR UINT16_MAX
 
 /*
  * What a call of the core gives back: move both lists out before the next call, or let them gather.
@@ -215,6 +228,7 @@ struct part {
 	enum part_state state;
 	uint32_t part_id;
 	uint16_t worker;
+	uint16_t dir;	     /* index in log.dirs; PART_NO_DIR: it could not be opened */
 	int16_t close_error; /* CLOSING: what new operations are told */
 	int32_t leader_epoch;
 	struct part_env *env;

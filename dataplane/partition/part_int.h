@@ -114,6 +114,8 @@ enum part_step part_try_list(struct part *p, struct part_op *op, struct part_out
 void part_lookup_stored(struct part *p, struct st_req *r, struct part_out *out);
 
 /* upkeep.c */
+enum part_step part_try_size(struct part *p, struct part_op *op, struct part_out *out);
+void part_size_stored(struct part *p, struct st_req *r, struct part_out *out);
 enum part_step part_try_trim(
 	struct part *p, struct part_op *op, int64_t now_ms, struct part_out *out);
 void part_trim_stored(struct part *p, struct st_req *r, struct part_out *out);

@@ -55,6 +55,28 @@ void part_trim_stored(struct part *p, struct st_req *r, struct part_out *out)
 		part_set_offline(p, out);
 }
 
+enum part_step part_try_size(struct part *p, struct part_op *op, struct part_out *out)
+{
+	struct st_req *r = part_req_get(p, ST_SIZE);
+	if (!r)
+		return PART_STEP_STALLED;
+	op->req = r;
+	list_push_back(&p->reads, &op->node);
+	part_req_send(p, r, out);
+	return PART_STEP_DONE;
+}
+
+void part_size_stored(struct part *p, struct st_req *r, struct part_out *out)
+{
+	struct part_op *op = part_take_reader(p, r);
+	enum st_err err = r->err;
+	op->size.bytes = err == ST_OK ? r->size.bytes : 0;
+	part_req_put(p, r);
+	part_finish(op, err == ST_OK ? KE_NONE : KE_KAFKA_STORAGE_ERROR, out);
+	if (err == ST_E_IO || err == ST_E_OFFLINE)
+		part_set_offline(p, out);
+}
+
 /* Sends one request of upkeep. False when there is no request left. */
 static bool ask(struct part *p, enum st_op op, const struct st_policy *policy, int64_t now_ms,
 	struct part_out *out)

@@ -5,8 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/conn_info.h"
 #include "base/list.h"
 #include "base/ring.h"
+#include "base/tape.h"
 #include "kafka/image.h"
 #include "partition/part.h"
 
@@ -42,6 +44,11 @@ enum msg_kind {
 	   closed, and deleted when it has them as gone. The image stays control's; the shard lets
 	   go of the one before when it answers. */
 	MSG_IMAGE,
+	/* control -> shard: fill a page of connections (`page`; its memory stays control's). */
+	MSG_CONNECTIONS,
+	/* control -> shard: frames for a capture, or no more (`capture`; its tape stays control's).
+	 */
+	MSG_CAPTURE,
 	/* control -> shard: finish (`stop`): close the listener and all connections, finish what is
 	   in flight; back when nothing is left. The shard's thread ends after it has sent the
 	   answer. */
@@ -105,6 +112,8 @@ struct msg {
 			   Control's; NULL when none is gone. */
 			bool *undeleted;
 		} image;
+		struct conn_page page;
+		struct capture_order capture;
 		struct {
 			bool clean; /* result: nothing was lost or left undone */
 		} stop;

@@ -211,6 +211,7 @@ static bool request_encode(struct request *r)
 		CHECK(request_encode_into(r, &w));
 	}
 	r->resp_len = (uint32_t)wr_len(&w.w);
+	throttle_tell(r, r->resp + 4, r->resp_len - 4);
 	r->splice_count = w.n_splices;
 	r->spliced_bytes = w.spliced_bytes;
 	metric_add(&s->metrics.fetch_bytes_total, w.spliced_bytes);
@@ -224,6 +225,7 @@ static void request_ready(struct request *r)
 		request_free(r);
 		return;
 	}
+	throttle_charge(r);
 	if (!r->silent && !r->resp && !request_encode(r)) {
 		request_abandon(r);
 		return;
@@ -383,6 +385,7 @@ static void request_fill_api(struct request *r)
 	r->api.host = &s->host;
 	r->api.image = s->image;
 	r->api.limits = &s->limits;
+	throttle_limits(r);
 	r->api.fetch = r->session ? &r->session->fetch : NULL;
 	r->api.now_ns = s->now_ns;
 	r->api.now_ms = s->now_ms;
@@ -411,10 +414,15 @@ static enum api_step request_call_start(struct request *r)
 void request_start(struct request *r)
 {
 	CHECK(r->state == REQ_QUEUED || r->state == REQ_CONTROL);
-	if (!r->handler)
+	if (!r->handler) {
 		request_to_control(r);
-	else
-		request_step(r, request_call_start(r));
+		return;
+	}
+	throttle_start(r);
+	uint64_t begin = throttle_clock_ns(r->shard);
+	enum api_step step = request_call_start(r);
+	r->cost_ns += throttle_clock_ns(r->shard) - begin;
+	request_step(r, step);
 }
 
 static void request_call_resume(struct request *r)
@@ -423,7 +431,10 @@ static void request_call_resume(struct request *r)
 	r->cancelling = false;
 	r->api.wait_any = r->api.wait_limit = false;
 	request_fill_api(r);
-	request_step(r, r->handler->resume(&r->api));
+	uint64_t begin = throttle_clock_ns(r->shard);
+	enum api_step step = r->handler->resume(&r->api);
+	r->cost_ns += throttle_clock_ns(r->shard) - begin;
+	request_step(r, step);
 }
 
 void request_resume(struct request *r)
@@ -488,6 +499,8 @@ static void request_answered(struct request *r, struct msg *m)
 		request_abandon(r);
 		return;
 	}
+	throttle_charge(r);
+	throttle_tell(r, p, len);
 	r->resp_heap = p;
 	be32_put(r->inline_resp, len);
 	r->resp = r->inline_resp;

@@ -151,6 +151,8 @@ static void route_answer(struct shard *s, struct msg *m)
 		shard_topics_told(s, m);
 		return;
 	case MSG_IMAGE:
+	case MSG_CONNECTIONS:
+	case MSG_CAPTURE:
 	case MSG_STOP:
 		break;
 	}
@@ -178,6 +180,14 @@ void route_message(struct shard *s, struct msg *m)
 		return;
 	case MSG_IMAGE:
 		shard_topics_apply(s, m);
+		return;
+	case MSG_CONNECTIONS:
+		net_list(s->net, &m->page);
+		mesh_answer(&s->port, m);
+		return;
+	case MSG_CAPTURE: /* control does not ask transports that see no frames */
+		CHECK(net_capture(s->net, &m->capture) == 0);
+		mesh_answer(&s->port, m);
 		return;
 	case MSG_STOP:
 		CHECK(!s->stop_msg);

@@ -45,6 +45,7 @@ void session_accepted(struct shard *s, const struct net_event *ev)
 	list_init(&se->node);
 	list_init(&se->requests);
 	list_init(&se->sending);
+	list_init(&se->mute_node);
 	session_format_host(ev->peer.ip, se->host, sizeof(se->host));
 	net_set_user(s->net, ev->conn, se);
 	s->session_count++;
@@ -80,6 +81,7 @@ void session_closed(struct session *se)
 		request_free(list_entry(n, struct request, node));
 	fetch_slot_close(&se->fetch);
 	list_remove(&se->node);
+	list_remove(&se->mute_node);
 	s->session_count--;
 	metric_set(&s->metrics.connections, s->session_count);
 	slab_put(&s->session_slab, se);
@@ -96,7 +98,8 @@ static void session_refuse(struct session *se)
 /* Reading stops while a connection has enough to do, or the shard is short of memory. */
 static void session_set_pause(struct session *se)
 {
-	bool want = se->queued >= SESSION_MAX_QUEUED || se->shard->memory_short;
+	bool want =
+		se->queued >= SESSION_MAX_QUEUED || se->shard->memory_short || session_is_muted(se);
 	if (want == se->paused || se->closing)
 		return;
 	se->paused = want;
@@ -107,33 +110,32 @@ static void session_start_one(struct session *se, struct request *r)
 {
 	se->queued--;
 	se->started++;
+	se->alone += !request_is_produce(r);
 	request_start(r);
 }
 
-/* True when r may be at work beside the requests before it. Nothing starts before the first image.
- */
-static bool session_may_start(const struct session *se, const struct request *r, bool all_produce)
+/* True when r, the first that is queued, may be at work beside the requests before it. Nothing
+ * starts before the first image. */
+static bool session_may_start(const struct session *se, const struct request *r)
 {
-	if (!se->shard->image)
+	if (!se->shard->image || session_is_muted(se))
 		return false;
 	if (se->started == 0)
 		return true;
-	return all_produce && request_is_produce(r) && se->started < SESSION_MAX_INFLIGHT;
+	return se->alone == 0 && request_is_produce(r) && se->started < SESSION_MAX_INFLIGHT;
 }
 
 static void session_start_more(struct session *se)
 {
-	bool all_produce = true;
-	list_for_each_safe (it, &se->requests) {
+	struct list *it = &se->requests; /* the queued ones are the last: few */
+	for (uint32_t n = se->queued; n > 0; n--)
+		it = it->prev;
+	while (it != &se->requests && !se->closing) {
 		struct request *r = list_entry(it, struct request, node);
-		if (r->state == REQ_QUEUED) {
-			if (!session_may_start(se, r, all_produce))
-				return;
-			session_start_one(se, r);
-			if (se->closing)
-				return;
-		}
-		all_produce &= request_is_produce(r);
+		it = it->next;
+		if (!session_may_start(se, r))
+			return;
+		session_start_one(se, r);
 	}
 }
 
@@ -157,14 +159,12 @@ static bool session_frame(struct session *se, uint8_t *frame, uint32_t len, uint
 		session_refuse(se);
 		return false;
 	}
+	throttle_note_client(se, r->api.hdr.client_id);
 	r->handler =
 		r->api.hdr.api->plane == KP_PLANE_SHARD ? api_handler_of(r->api.hdr.key) : NULL;
-	bool all_produce = true;
-	list_for_each (it, &se->requests)
-		all_produce &= request_is_produce(list_entry(it, struct request, node));
 	list_push_back(&se->requests, &r->node);
 	se->queued++;
-	if (se->queued == 1 && session_may_start(se, r, all_produce))
+	if (se->queued == 1 && session_may_start(se, r))
 		session_start_one(se, r);
 	else
 		request_own_frame(r);
@@ -298,6 +298,7 @@ static bool session_send_ready(struct session *se)
 		if (!r->silent && !session_send(se, r))
 			return false;
 		se->started--;
+		se->alone -= !request_is_produce(r);
 		list_remove(&r->node);
 		r->state = REQ_SENDING;
 		se->shard->pinned_bytes += r->spliced_bytes;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include <rte_pause.h>
+
 #include "shard/shard_int.h"
 
 #define SHARD_EVENTS 256
@@ -37,7 +39,13 @@ static bool shard_alloc_scratch(struct shard *s)
 	s->scratch.buf = p;
 	s->scratch.size = SHARD_SCRATCH;
 	s->scratch.codec = codec_open();
-	return s->scratch.codec != NULL;
+	p = mmap(NULL, SHARD_SCRATCH, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!s->scratch.codec || p == MAP_FAILED)
+		return false;
+	s->env.recode = p;
+	s->env.recode_size = SHARD_SCRATCH;
+	return true;
 }
 
 struct shard *shard_create(const struct shard_config *cfg)
@@ -55,6 +63,8 @@ struct shard *shard_create(const struct shard_config *cfg)
 	list_init(&s->opening);
 	list_init(&s->closing);
 	list_init(&s->sessions);
+	list_init(&s->muted);
+	s->mute_next_ns = UINT64_MAX;
 	list_init(&s->runnable);
 	bufs_init(&s->bufs, cfg->request_bytes);
 	fetch_sessions_init(&s->fetch_sessions, cfg->fetch_session_slots);
@@ -65,7 +75,10 @@ struct shard *shard_create(const struct shard_config *cfg)
 	wheel_init(&s->wheel, 0, SHARD_TICK_NS);
 	request_host_init(&s->host);
 	mesh_port_init(&s->port, cfg->mesh, cfg->index);
-	if (lblock_pool_init(&s->blocks, cfg->log_memory, cfg->log_bytes) != 0 ||
+	s->quotas = calloc(1, sizeof(*s->quotas));
+	if (s->quotas)
+		s->quotas->seed = cfg->quota_seed;
+	if (!s->quotas || lblock_pool_init(&s->blocks, cfg->log_memory, cfg->log_bytes) != 0 ||
 		producer_pool_init(
 			&s->producers, PRODUCERS_PER_SHARD, cfg->producer_expiration_ms) != 0 ||
 		!shard_alloc_store(s) || !shard_alloc_scratch(s)) {
@@ -93,7 +106,10 @@ void shard_destroy(struct shard *s)
 		codec_close(s->scratch.codec);
 	if (s->scratch.buf)
 		munmap(s->scratch.buf, SHARD_SCRATCH);
+	if (s->env.recode)
+		munmap(s->env.recode, SHARD_SCRATCH);
 	free(s->reqs);
+	free(s->quotas);
 	producer_pool_fini(&s->producers);
 	lblock_pool_fini(&s->blocks);
 	free(s);
@@ -112,6 +128,8 @@ static void shard_handle_event(struct shard *s, const struct net_event *ev)
 	switch (ev->kind) {
 	case NET_EV_ACCEPTED:
 		session_accepted(s, ev);
+		return;
+	case NET_EV_CONNECTED: /* nothing here connects */
 		return;
 	case NET_EV_DATA:
 		if (se && !se->closing)
@@ -216,6 +234,7 @@ static void shard_housekeeping(struct shard *s)
 	metric_set(&s->metrics.log_blocks_free, s->blocks.free_count);
 	metric_set(&s->metrics.request_memory_bytes, s->bufs.used);
 	metric_set(&s->metrics.producers, s->producers.count);
+	metric_set(&s->metrics.recoded_batches_total, s->env.recoded);
 	metric_set(&s->metrics.producers_forgotten_total, s->producers.forgotten);
 }
 
@@ -251,6 +270,7 @@ uint32_t shard_turn(struct shard *s, uint64_t now_ns, int64_t now_ms)
 	route_drain(s);
 	work += shard_poll_mesh(s);
 	shard_run_timers(s);
+	throttle_turn(s);
 	shard_relieve(s);
 	shard_adapt_limits(s);
 	shard_topics_turn(s);
@@ -274,6 +294,7 @@ static void shard_sleep(struct shard *s)
 	waker_arm(&s->net->waker);
 	uint64_t until = min_of(wheel_next_ns(&s->wheel), s->now_ns + SHARD_HOUSEKEEPING_NS);
 	until = min_of(until, upkeep_next_ns(s));
+	until = min_of(until, s->mute_next_ns);
 	if (s->memory_short || part_env_is_waiting(&s->env))
 		until = min_of(until, s->now_ns + NS_PER_MS);
 	if (mesh_is_quiet(&s->port) && store_collect(s) == 0)
@@ -290,6 +311,7 @@ static void *shard_main(void *arg)
 			idle_since = 0;
 			continue;
 		}
+		rte_pause(); /* the other thread of the core has the more */
 		if (s->cfg.busy_poll)
 			continue;
 		if (idle_since == 0)

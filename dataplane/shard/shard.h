@@ -40,6 +40,7 @@ struct shard_config {
 	uint64_t upkeep_delay_ns;	/* log.initial.task.delay.ms */
 	int64_t producer_expiration_ms; /* producer.id.expiration.ms */
 	uint32_t fetch_session_slots;	/* max.incremental.fetch.session.cache.slots, its share */
+	uint64_t quota_seed;		/* random */
 	struct api_limits limits;
 };
 
@@ -51,6 +52,7 @@ struct shard_config {
 	X(produce_batches_total, "record batches appended")                                        \
 	X(produce_bytes_total, "bytes of record batches appended")                                 \
 	X(produce_refused_total, "record batches refused")                                         \
+	X(recoded_batches_total, "record batches compressed anew for compression.type")            \
 	X(fetch_bytes_total, "bytes of record batches sent to consumers")                          \
 	X(forwarded_ops_total, "partition operations sent to another shard")                       \
 	X(log_blocks, "log blocks of this shard")                                                  \
@@ -62,6 +64,7 @@ struct shard_config {
 	X(partitions_offline, "partitions whose log has failed")                                   \
 	X(turns_total, "turns of the loop")                                                        \
 	X(idle_turns_total, "turns of the loop that found nothing to do")                          \
+	X(throttled_total, "responses that throttled their client for a quota")                    \
 	X(shed_connections_total, "connections closed because request memory was short")
 
 struct shard_metrics {

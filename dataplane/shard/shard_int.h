@@ -14,6 +14,7 @@
 #include "base/wheel.h"
 #include "kafka/batch.h"
 #include "shard/bufs.h"
+#include "shard/quota.h"
 #include "shard/shard.h"
 #include "shard/slab.h"
 
@@ -22,6 +23,7 @@
 #define REQUEST_ARENA 4096	/* bytes; grows by a buffer when a request needs more */
 #define REQUEST_RESPONSE 1024
 #define REQUEST_ARENA_MAX (64u << 20)
+#define QUOTA_CLIENT_MAX 255 /* bytes of a client id that quotas look at */
 
 /* One client connection. */
 struct session {
@@ -33,6 +35,7 @@ struct session {
 	struct list sending;   /* request.node whose response the transport holds */
 	uint32_t queued;       /* of requests: not yet started */
 	uint32_t started;      /* of requests: started, not yet answered */
+	uint32_t alone;	       /* of those: not Produce, so that nothing starts beside them */
 	uint8_t size_bytes[4]; /* of the next frame, as far as received */
 	uint32_t size_have;
 	uint8_t *frame; /* the frame under reception; NULL: none */
@@ -45,6 +48,10 @@ struct session {
 	bool closing; /* net_close was called: input is dropped */
 	bool blocked; /* the transport's send queue was full */
 	bool pumping;
+	struct list mute_node; /* of shard.muted, while it is throttled */
+	uint64_t mute_until_ns;
+	uint8_t client_id_len; /* of the newest request; kept while there are quotas */
+	char client_id[QUOTA_CLIENT_MAX];
 	char host[48];
 };
 
@@ -64,6 +71,8 @@ struct request {
 	struct session *session; /* NULL: the connection is gone */
 	enum request_state state;
 	uint64_t arrived_ns;
+	uint64_t cost_ns;		   /* of this thread; counted while there are quotas */
+	struct api_limits limits;	   /* the shard's, less what a quota allows */
 	const struct api_handler *handler; /* NULL: control plane */
 	struct api_req api;
 	uint8_t *frame; /* without the size field */
@@ -153,9 +162,12 @@ struct shard {
 	int64_t now_ms;
 	bool st_dirty[64];	  /* workers to notify */
 	struct api_limits limits; /* cfg.limits, less while responses pin much of the log memory */
-	uint64_t pinned_bytes;	  /* of log blocks, by responses that the transport holds */
-	bool memory_short;	  /* operations are stalled: no connection is read */
-	bool pausing;		  /* and the connections know */
+	struct quota_table *quotas;
+	struct list muted;     /* session.mute_node */
+	uint64_t mute_next_ns; /* when the first of them is heard again; UINT64_MAX: none */
+	uint64_t pinned_bytes; /* of log blocks, by responses that the transport holds */
+	bool memory_short;     /* operations are stalled: no connection is read */
+	bool pausing;	       /* and the connections know */
 	uint64_t housekeeping_ns;
 	struct sweep retention;
 	struct sweep compaction;
@@ -188,6 +200,26 @@ void session_pump_blocked(struct shard *s);
 void session_reap_idle(struct shard *s);
 /* Closes the connection that has held an unfinished large frame longest. False: there is none. */
 bool session_shed(struct shard *s, const struct session *keep);
+
+/* throttle.c: client quotas */
+/* Whose requests they are, from the next one on. */
+void throttle_note_client(struct session *se, struct kstr client_id);
+/* 0 while there are no quotas. */
+uint64_t throttle_clock_ns(const struct shard *s);
+/* A fetch whose client has a quota: its response is limited. */
+void throttle_limits(struct request *r);
+/* r begins: a producer's bytes. */
+void throttle_start(struct request *r);
+/* r is about to be answered: charges it, and mutes its connection when it is over its quota. */
+void throttle_charge(struct request *r);
+/* Writes the time into an encoded response (from the correlation id on) that begins with it. */
+void throttle_tell(const struct request *r, uint8_t *response, size_t len);
+/* Connections that have been quiet for long enough. */
+void throttle_turn(struct shard *s);
+static inline bool session_is_muted(const struct session *se)
+{
+	return list_linked(&se->mute_node);
+}
 
 /* request.c */
 void request_host_init(struct api_host *h);

@@ -43,6 +43,8 @@ static struct part_config shard_topics_config(const struct image_topic *t)
 		.segment_bytes = (uint64_t)c->segment_bytes,
 		.segment_ms = c->segment_ms,
 		.log_append_time = c->log_append_time,
+		.recode = (uint8_t)(c->compression + 1),
+		.recode_level = c->compression_level,
 		.timestamp_before_max_ms = c->timestamp_before_max_ms,
 		.timestamp_after_max_ms = c->timestamp_after_max_ms,
 		.policy =

@@ -275,6 +275,8 @@ enum st_err log_lookup(struct log_env *env, struct log *l, struct st_req *r);
 /* The log start that the policy asks for: the present one or more. */
 enum st_err log_retain(struct log_env *env, struct log *l, const struct st_policy *policy,
 	int64_t limit, int64_t now_ms, int64_t *log_start);
+/* ST_SIZE; fills in the results. */
+enum st_err log_size(struct log_env *env, struct log *l, struct st_req *r);
 /* Unlinks the oldest segment when it lies wholly below the log's start and nobody reads it. True
  * when there may be more; *freed: bytes. */
 bool log_drop_oldest(struct log_env *env, struct log *l, uint64_t *freed);

@@ -54,6 +54,19 @@ enum st_err log_retain(struct log_env *env, struct log *l, const struct st_polic
 	return ST_OK;
 }
 
+enum st_err log_size(struct log_env *env, struct log *l, struct st_req *r)
+{
+	enum st_err err = log_list(env, l);
+	r->size.bytes = 0;
+	for (uint32_t i = 0; err == ST_OK && i < l->segment_count; i++) {
+		struct segment *s = l->segments[i];
+		if (s->sealed)
+			err = segment_know(env, l, s);
+		r->size.bytes += s->end_pos;
+	}
+	return err;
+}
+
 bool log_drop_oldest(struct log_env *env, struct log *l, uint64_t *freed)
 {
 	char path[IO_PATH_MAX];

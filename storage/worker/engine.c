@@ -536,6 +536,8 @@ static void engine_serve_opens(struct engine *e)
 			err = ST_E_OFFLINE;
 		else if (r->op == ST_NOTE)
 			err = log_note(&e->env, l->log, r);
+		else if (r->op == ST_SIZE)
+			err = log_size(&e->env, l->log, r);
 		else
 			err = log_lookup(&e->env, l->log, r);
 		eng_answer(e, r, err);
@@ -564,7 +566,7 @@ void engine_request(struct engine *e, struct st_req *r)
 		return;
 	}
 	CHECK(r->log && r->log->opened);
-	if (r->op == ST_READ || r->op == ST_LOOKUP || r->op == ST_NOTE) {
+	if (r->op == ST_READ || r->op == ST_LOOKUP || r->op == ST_NOTE || r->op == ST_SIZE) {
 		r->log->reads++;
 		list_push_back(r->op == ST_READ ? &e->waiting : &e->opens, &r->node);
 		return;

@@ -233,8 +233,8 @@ struct engine {
 	uint16_t lane_count;
 	struct list by_name[ENGINE_BUCKETS]; /* st_log.same */
 	uint32_t open_count;
-	struct list
-		opens; /* st_req ST_OPEN, ST_LOOKUP, ST_NOTE: one each step while io is in flight */
+	struct list opens; /* st_req ST_OPEN, ST_LOOKUP, ST_NOTE, ST_SIZE: one each step while io is
+			      in flight */
 	uint32_t unanswered;
 	struct list *done; /* the caller's, during engine_step */
 	int64_t now_ms;

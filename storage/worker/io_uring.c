@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,11 +85,19 @@ static void ring_refused(int rc, char *err, size_t err_size)
 	}
 }
 
+/* Who has CAP_IPC_LOCK may pin as much as there is. */
+static bool ring_has_ipc_lock(void)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	return syscall(SYS_capget, &h, d) == 0 && (d[0].effective >> CAP_IPC_LOCK & 1);
+}
+
 /* False when it is plain that RLIMIT_MEMLOCK forbids to pin that much. */
 static bool ring_may_pin(size_t bytes)
 {
 	struct rlimit rl;
-	return geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &rl) != 0 || rl.rlim_cur >= bytes;
+	return ring_has_ipc_lock() || getrlimit(RLIMIT_MEMLOCK, &rl) != 0 || rl.rlim_cur >= bytes;
 }
 
 /* Makes room for the chunks of all areas; none is registered yet. */

@@ -11,7 +11,7 @@ import matrix  # noqa: E402
 
 
 def main(t):
-    matrix.main(t, ["/usr/bin/python3", os.path.join(matrix.ADAPTERS, "librdkafka.py")])
+    matrix.main(t, ["/usr/bin/python3", os.path.join(matrix.ADAPTERS, "librdkafka.py")], all_on_dpdk=t.full)
 
 
 if __name__ == "__main__":

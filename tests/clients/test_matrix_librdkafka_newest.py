@@ -9,11 +9,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import checks  # noqa: E402
 import matrix  # noqa: E402
 
-PACKAGE = "confluent-kafka==2.16.1"
-
 
 def main(t):
-    matrix.main(t, [matrix.python_with("librdkafka", PACKAGE), os.path.join(matrix.ADAPTERS, "librdkafka.py")])
+    matrix.main(t, [matrix.python_with("librdkafka", matrix.LIBRDKAFKA), os.path.join(matrix.ADAPTERS, "librdkafka.py")])
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@
  *
  * Input: one byte per operation and its operands, see step().
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "net/arp.h"
-#include "net/ip.h"
-#include "net/tcp.h"
+#include "net/ipstack_int.h"
 
 #define US 0x0a000002u
 #define PEER 0x0a000001u
@@ -22,11 +21,11 @@
 #define FRAMES 32
 
 struct fuzz {
-	struct rd in;
+	uint8_t frames[FRAMES][2048]; /* valid until release */
+	struct rd in;		      /* from here on all is 0 at the start */
 	struct ipstack *s;
 	uint64_t now;
-	uint8_t frames[FRAMES][2048]; /* valid until release */
-	uint32_t nframes;
+	uint32_t frame_len[FRAMES], nframes;
 	ipstack_conn_t conn[8];
 	uint32_t nconn;
 	uint64_t lent, reported;
@@ -84,7 +83,8 @@ static void turn(struct fuzz *f, uint32_t events)
 	while (events-- > 0 && ipstack_event_pop(f->s, &ev))
 		note_event(f, &ev);
 	ipstack_release(f->s);
-	memset(f->frames, 0xee, f->nframes * sizeof(f->frames[0]));
+	for (uint32_t i = 0; i < f->nframes; i++)
+		memset(f->frames[i], 0xee, f->frame_len[i]);
 	f->nframes = 0;
 	ipstack_check(f->s);
 	while ((n = ipstack_tx_pop(f->s, f->now, out, 4)) > 0)
@@ -96,7 +96,14 @@ static uint8_t *new_frame(struct fuzz *f)
 {
 	if (f->nframes == FRAMES)
 		turn(f, UINT32_MAX);
-	return f->frames[f->nframes++];
+	return f->frames[f->nframes];
+}
+
+/* The new frame is n bytes long. */
+static void frame_in(struct fuzz *f, uint8_t *p, uint32_t n)
+{
+	f->frame_len[f->nframes++] = n;
+	ipstack_input(f->s, f->now, p, n, true, true, p);
 }
 
 static void op_raw_frame(struct fuzz *f)
@@ -109,7 +116,7 @@ static void op_raw_frame(struct fuzz *f)
 		memcpy(p, src, n);
 	if (n >= 6)
 		memcpy(p, "\2\0\0\0\0\2", 6);
-	ipstack_input(f->s, f->now, p, n, true, true, p);
+	frame_in(f, p, n);
 }
 
 /* Options as a peer would send them, mostly; one byte of input. */
@@ -159,7 +166,7 @@ static void op_segment(struct fuzz *f)
 		.flags = flags};
 	tcp_hdr_build(p + 34, &c, 20 + nopts);
 	memset(p + 54 + nopts, 'x', len);
-	ipstack_input(f->s, f->now, p, 54 + nopts + len, true, true, p);
+	frame_in(f, p, 54 + nopts + len);
 }
 
 static void op_app(struct fuzz *f)
@@ -200,7 +207,7 @@ static void op_app(struct fuzz *f)
 static void op_time(struct fuzz *f)
 {
 	uint8_t n = rd_u8(&f->in);
-	f->now += n < 128 ? n * NS_PER_MS : (uint64_t)(n - 127) * NS_PER_S / 4;
+	f->now += n < 224 ? n * NS_PER_MS : (uint64_t)(n - 223) * 50 * NS_PER_MS;
 	ipstack_timers(f->s, f->now);
 }
 
@@ -210,7 +217,7 @@ static void op_arp(struct fuzz *f)
 	eth_build(p, eth_broadcast, (const uint8_t *)"\2\0\0\0\0\1", ETH_TYPE_ARP);
 	memcpy(a, "\0\1\x08\0\6\4\0\1\2\0\0\0\0\1\x0a\0\0\1\0\0\0\0\0\0\x0a\0\0\2", 28);
 	a[7] = 1 + rd_u8(&f->in) % 2;
-	ipstack_input(f->s, f->now, p, 42, true, true, p);
+	frame_in(f, p, 42);
 }
 
 static void step(struct fuzz *f)
@@ -255,9 +262,16 @@ static void config_init(struct ipstack_config *c, uint8_t how)
 	c->rx_window_bytes = 1024u << (how >> 3 & 7);
 	c->rx_chunks = 8;
 	c->rx_chunks_per_conn = 4;
+	c->tx_segments = 16;
 	c->send_slots = 16;
 	c->send_slots_per_conn = 8;
-	c->keepalive_idle_ns = 5 * NS_PER_S;
+	/* a tenth of what is usual, so that short inputs reach all timers, and ticks are few */
+	c->keepalive_idle_ns = 500 * NS_PER_MS;
+	c->time_wait_ns = c->syn_timeout_ns = 200 * NS_PER_MS;
+	c->user_timeout_ns = 3 * NS_PER_S;
+	c->fin_wait2_ns = NS_PER_S;
+	c->rto_initial_ns = 100 * NS_PER_MS;
+	c->rto_min_ns = 20 * NS_PER_MS;
 	c->fixed_isn = true;
 	c->isn = 0xffffff00u;
 }
@@ -270,7 +284,7 @@ static void end(struct fuzz *f)
 	for (uint32_t i = 0; i < 4; i++)
 		ipstack_abort(f->s, ipstack_conn_at(f->s, i));
 	turn(f, UINT32_MAX);
-	f->now += 300 * NS_PER_S;
+	f->now += 2 * f->s->cfg.time_wait_ns;
 	ipstack_timers(f->s, f->now);
 	turn(f, UINT32_MAX);
 	ipstack_usage_get(f->s, &u);
@@ -285,7 +299,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct fuzz f;
 	struct ipstack_config cfg;
-	memset(&f, 0, sizeof(f));
+	memset((uint8_t *)&f + offsetof(struct fuzz, in), 0, sizeof(f) - offsetof(struct fuzz, in));
 	f.in = rd_of(data, min_of(size, (size_t)4096));
 	f.now = NS_PER_S;
 	config_init(&cfg, rd_u8(&f.in));

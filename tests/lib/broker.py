@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A broker process under test: start, wait for its ready line, stop, kill, look at it."""
+import contextlib
 import http.client
 import os
+import random
 import re
 import signal
 import socket
@@ -15,10 +17,24 @@ READY_LIMIT_S = 60
 STOP_LIMIT_S = 60
 
 
+given_ports = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Not one that the kernel gives to outgoing connections: a client must not sit on the port of a broker that
+    is down for a moment."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        first = int(f.read().split()[0])
+    ports = random.SystemRandom().sample(range(10000, first), 100) if first > 11000 else [0]
+    for port in ports:
+        if port in given_ports:  # to a broker that has not started yet
+            continue
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+            port = s.getsockname()[1]
+            given_ports.add(port)
+            return port
+    raise AssertionError("no free port found")
 
 
 class Broker:

@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -33,6 +34,7 @@ class Test:
         self.rounds = rounds  # as asked for by --rounds; None: the script's own
         self.seed = seed
         self.random = random.Random(seed)
+        self.lock = threading.Lock()
         self.passed = 0
         self.failed = 0
         self.undo = contextlib.ExitStack()
@@ -48,12 +50,14 @@ class Test:
         try:
             yield
         except Exception as e:
-            self.failed += 1
+            with self.lock:
+                self.failed += 1
             print(f"FAIL  {what}: {e or type(e).__name__}")
             if not isinstance(e, AssertionError) or not str(e):
                 traceback.print_exc(file=sys.stdout)
         else:
-            self.passed += 1
+            with self.lock:
+                self.passed += 1
             print(f"PASS  {what} ({time.monotonic() - start:.1f} s)")
         sys.stdout.flush()
 

@@ -5,7 +5,8 @@ Each client has an adapter in tests/clients/adapters: a program that does one th
 happened as lines of JSON on its standard output, and exits with 0 when it did what it was asked for:
 
     ADAPTER features                 {"name", "version", "codecs": [...], "strategies": {"eager": S, "cooperative": S},
-                                      "new_protocol": bool, "static": bool, "by_time": bool, "admin": [...]}
+                                      "new_protocol": bool, "static": bool, "by_time": bool, "admin": [...],
+                                      "serves": true when it knows `serve`}
     ADAPTER produce OPTIONS          `count` records "PREFIX0", "PREFIX1", ... with the keys "k0" to "k49", record i to
                                       partition i modulo `partitions`, with time timestamp_ms + i when that is given;
                                       waits for all acknowledgements: {"acked": N}
@@ -15,13 +16,18 @@ happened as lines of JSON on its standard output, and exits with 0 when it did w
                                       and {"record": ...}; commits every 200 ms; leaves at the end of its input
     ADAPTER by_time OPTIONS          {"offsets": {partition: offset}} of the first records not older than timestamp_ms
     ADAPTER admin OPTIONS            `steps`, each [name, arguments...]: {"result": ...} or {"error": text} of each
+    ADAPTER serve {}                 does what each line [VERB, OPTIONS] of its input asks for, and says {"exit": 0 or 1}
+                                      after each: for programs that take long to start
 
 OPTIONS is one JSON object: brokers, topic, partitions, codec, group, strategy, protocol, instance, ...
 """
 import collections
+import concurrent.futures
+import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 
@@ -30,38 +36,90 @@ import checks
 import netns
 import wire
 
+AT_ONCE = 4  # jobs of one client
 PARTITIONS = 12
 GROUP_RECORDS = 240
 ADAPTERS = os.path.join(checks.TOP, "tests", "clients", "adapters")
+# The package with the newest librdkafka.
+LIBRDKAFKA = "confluent-kafka==2.16.1"
+# The pure Python client, and the packages that it takes its codecs from.
+KAFKA_PYTHON = ("kafka-python==3.0.12", "cramjam==2.14.0", "python-snappy==0.7.3", "lz4==4.4.5", "zstandard==0.25.0")
 SETUP_LIMIT_S = 600
+DELETE_GROUPS = 42
+OFFSET_DELETE = 47
 CONSUMER_GROUP_HEARTBEAT = 68
+# A member that dies is missed soon (the consumer protocol leaves no choice to the client).
+QUICK = {"group.initial.rebalance.delay.ms": "1000",
+         "group.consumer.session.timeout.ms": "8000", "group.consumer.heartbeat.interval.ms": "1000"}
 
+numbers = itertools.count()
 Record = collections.namedtuple("Record", "partition offset key value")
 
 
 class Adapter:
     """An adapter's command and what it says that its client can do."""
 
-    def __init__(self, t, command):
+    def __init__(self, t, command, features=None):
         self.t = t
         self.command = command
-        self.prefix = []  # of every command: ip netns exec ...
-        self.count = 0
-        self.features = self.run("features", {})[0]
+        self.mine = threading.local()  # .server of each thread
+        self.features = features or self.run_once("features", {}, 180)[0]
+
+    def inside(self, space):
+        """The same in a network namespace."""
+        return Adapter(self.t, space.prefix() + self.command, self.features)
 
     def files(self, verb):
-        self.count += 1
-        base = os.path.join(self.t.dir, f"{self.count}-{verb}")
+        base = os.path.join(self.t.dir, f"{next(numbers)}-{verb}")
         return base + ".out", base + ".err"
 
     def run(self, verb, options, limit_s=180):
         """What one run to its end says, line by line."""
+        if not self.features.get("serves"):
+            return self.run_once(verb, options, limit_s)
+        server = getattr(self.mine, "server", None)
+        if not server or server.process.poll() is not None:
+            server = self.mine.server = Server(self.t, self.command)
+        return server.ask(verb, options, limit_s)
+
+    def run_once(self, verb, options, limit_s):
         out, err = self.files(verb)
         with open(out, "wb") as o, open(err, "wb") as e:
-            code = subprocess.run(self.prefix + self.command + [verb, json.dumps(options)], stdin=subprocess.DEVNULL,
+            code = subprocess.run(self.command + [verb, json.dumps(options)], stdin=subprocess.DEVNULL,
                                   stdout=o, stderr=e, timeout=limit_s, check=False).returncode
         assert code == 0, f"{verb}: exit {code}: " + " | ".join(checks.ends_with(err, 8))
         return [json.loads(line) for line in open(out, encoding="utf-8")]
+
+
+class Server:
+    """An adapter that stays: it is asked one thing after the other."""
+
+    def __init__(self, t, command):
+        self.err = os.path.join(t.dir, f"{next(numbers)}-serve.err")
+        self.process = subprocess.Popen(command + ["serve", "{}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=open(self.err, "wb"))
+        t.undo.callback(self.kill)
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def ask(self, verb, options, limit_s):
+        watch = threading.Timer(limit_s, self.process.kill)
+        watch.start()
+        try:
+            self.process.stdin.write((json.dumps([verb, options]) + "\n").encode())
+            self.process.stdin.flush()
+            said = []
+            for line in self.process.stdout:
+                said.append(json.loads(line))
+                if "exit" in said[-1]:
+                    assert said.pop() == {"exit": 0}, f"{verb}: " + " | ".join(checks.ends_with(self.err, 8))
+                    return said
+        finally:
+            watch.cancel()
+        raise AssertionError(f"{verb}: the adapter has ended: " + " | ".join(checks.ends_with(self.err, 8)))
 
 
 class Member:
@@ -70,7 +128,7 @@ class Member:
     def __init__(self, adapter, options):
         out, err = adapter.files("member")
         adapter.t.logs.append(err)
-        self.process = subprocess.Popen(adapter.prefix + adapter.command + ["member", json.dumps(options)],
+        self.process = subprocess.Popen(adapter.command + ["member", json.dumps(options)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(err, "wb"))
         adapter.t.undo.callback(self.kill)
         self.lock = threading.Lock()
@@ -122,15 +180,20 @@ class Member:
 class Scene:
     """One client against one broker."""
 
-    def __init__(self, t, adapter, brokers):
+    def __init__(self, t, adapter, brokers, where=""):
         self.t = t
+        self.where = where
         self.adapter = adapter
         self.brokers = brokers
         self.sent = collections.Counter()
+        with wire.Connection(brokers) as c:
+            self.apis = c.api_versions()
+
+    def check(self, what):
+        return self.t.check(self.where + what)
 
     def broker_has(self, api_key):
-        with wire.Connection(self.brokers) as c:
-            return api_key in c.api_versions()
+        return api_key in self.apis
 
     def options(self, topic, **more):
         return {"brokers": self.brokers, "topic": topic, **more}
@@ -218,7 +281,7 @@ def assert_each_once_by_one(members, values):
 
 def codecs(s):
     for codec in s.adapter.features["codecs"]:
-        with s.t.check(f"{codec}: records come back as they were sent"):
+        with s.check(f"{codec}: records come back as they were sent"):
             topic = f"codec-{codec}"
             s.create(topic, 3)
             values = s.produce(topic, 3, 300, codec=codec)
@@ -227,14 +290,14 @@ def codecs(s):
 
 def group(s, kind, **more):
     topic = name = f"group-{kind}"
-    with s.t.check(f"{kind}: three members share twelve partitions, each record is read once by one of them"):
+    with s.check(f"{kind}: three members share twelve partitions, each record is read once by one of them"):
         s.create(topic, PARTITIONS)
         members = [s.member(topic, name, **more) for _ in range(3)]
         wait_for_split(members, PARTITIONS, 1)
         values = s.produce(topic, PARTITIONS, GROUP_RECORDS)
         wait_for_values(members, values)
         assert_each_once_by_one(members, values)
-    with s.t.check(f"{kind}: a member dies, the others take its partitions over; a new one gets a share"):
+    with s.check(f"{kind}: a member dies, the others take its partitions over; a new one gets a share"):
         members.pop().kill()
         wait_for_split(members, PARTITIONS, 1)
         values = s.produce(topic, PARTITIONS, GROUP_RECORDS)
@@ -242,7 +305,7 @@ def group(s, kind, **more):
         assert_each_once_by_one(members, values)
         members.append(s.member(topic, name, **more))
         wait_for_split(members, PARTITIONS, 1)
-    with s.t.check(f"{kind}: one leaves, and what all have committed does not come again"):
+    with s.check(f"{kind}: one leaves, and what all have committed does not come again"):
         members.pop().stop()
         wait_for_split(members, PARTITIONS, 1)
         for m in members:
@@ -252,7 +315,7 @@ def group(s, kind, **more):
         wait_for_values([late], values)
         assert {r.value for r in late.records()} == values, "records from before the commit came again"
         late.stop()
-    with s.t.check(f"{kind}: a second group gets everything"):
+    with s.check(f"{kind}: a second group gets everything"):
         values = {r.value for r in s.read(topic, PARTITIONS)}
         assert len(values) >= GROUP_RECORDS
         other = s.member(topic, name + "-other", **more)
@@ -261,7 +324,7 @@ def group(s, kind, **more):
 
 
 def idle_member(s, **more):
-    with s.t.check("a member more than partitions is idle, and takes over from one that dies"):
+    with s.check("a member more than partitions is idle, and takes over from one that dies"):
         s.create("few", 2)
         members = [s.member("few", "many", **more) for _ in range(3)]
         checks.wait_until("two of three members own a partition each",
@@ -276,7 +339,7 @@ def idle_member(s, **more):
 
 
 def static_members(s, **more):
-    with s.t.check("a static member that comes back has its partitions again, and the other has noticed nothing"):
+    with s.check("a static member that comes back has its partitions again, and the other has noticed nothing"):
         s.create("static", 4)
         first, second = (s.member("static", "statics", instance=f"i{i}", **more) for i in range(2))
         wait_for_split([first, second], 4, 1)
@@ -292,7 +355,7 @@ def static_members(s, **more):
 
 
 def by_time(s):
-    with s.t.check("the first record of a time is found"):
+    with s.check("the first record of a time is found"):
         s.create("times", 2)
         base = 1_700_000_000_000
         s.produce("times", 2, 200, timestamp_ms=base)
@@ -303,20 +366,20 @@ def by_time(s):
 def admin(s):
     can = s.adapter.features["admin"]
     if "describe" in can:
-        with s.t.check("admin: a topic is created, listed and described; twice is refused"):
+        with s.check("admin: a topic is created, listed and described; twice is refused"):
             s.create("made", 3)
             names, count = s.admin(["list"], ["describe", "made"])
             assert "made" in names and count == 3, (names, count)
             assert re.search("exist", s.refused(["create", "made", 3, {}]), re.I)
     if "configs" in can:
-        with s.t.check("admin: configs are described and altered"):
+        with s.check("admin: configs are described and altered"):
             s.create("set", 1, {"retention.ms": "7200000"})
             before = s.admin(["configs", "set"])[0]
             assert before["retention.ms"] == "7200000" and before["cleanup.policy"] == "delete", before
             s.admin(["alter", "set", {"retention.ms": "3600000"}])
             assert s.admin(["configs", "set"])[0]["retention.ms"] == "3600000"
     if "grow" in can:
-        with s.t.check("admin: partitions are added"):
+        with s.check("admin: partitions are added"):
             s.create("grown", 1)
             s.admin(["grow", "grown", 4])
             checks.wait_until("four partitions", lambda: s.admin(["describe", "grown"]) == [4], 30, 0.1)
@@ -324,13 +387,13 @@ def admin(s):
             values = s.produce("grown", 4, 40)
             assert_in_order(s.read("grown", 4), values)
     if "delete_records" in can:
-        with s.t.check("admin: records before an offset are deleted"):
+        with s.check("admin: records before an offset are deleted"):
             s.create("cut", 1)
             s.produce("cut", 1, 100)
             assert s.admin(["delete_records", "cut", 0, 40]) == [40]
             assert [r.offset for r in s.read("cut", 1)] == list(range(40, 100))
     if "groups" in can:
-        with s.t.check("admin: groups are listed and described"):
+        with s.check("admin: groups are listed and described"):
             s.create("grouped", 2)
             values = s.produce("grouped", 2, 20)
             m = s.member("grouped", "admins", strategy=s.adapter.features["strategies"].get("eager"))
@@ -342,33 +405,46 @@ def admin(s):
                 assert s.admin(["offsets", "admins", "grouped", 2]) == [{"0": 10, "1": 10}]
             ids, about = s.admin(["groups"], ["describe_group", "admins"])
             assert "admins" in ids and about == {"state": "Empty", "members": 0}, (ids, about)
+    if "delete_offsets" in can and s.broker_has(OFFSET_DELETE):
+        with s.check("admin: a committed offset is deleted"):
+            s.admin(["delete_offsets", "admins", "grouped", 1])
+            assert s.admin(["offsets", "admins", "grouped", 2]) == [{"0": 10, "1": -1}]
+    if "delete_group" in can and s.broker_has(DELETE_GROUPS):
+        with s.check("admin: a group is deleted"):
+            s.admin(["delete_group", "admins"])
+            assert "admins" not in s.admin(["groups"])[0]
     if "delete" in can:
-        with s.t.check("admin: a topic is deleted"):
+        with s.check("admin: a topic is deleted"):
             s.create("gone", 1)
             s.admin(["delete", "gone"])
             checks.wait_until("the topic is gone", lambda: "gone" not in s.admin(["list"])[0], 30, 0.1)
 
 
 def everything(s):
-    """All that the client can do."""
+    """All that the client can do: what is done one after the other is in one list."""
     f = s.adapter.features
-    codecs(s)
+    eager = f["strategies"]["eager"]
+    jobs = [[(codecs, {})]]
     for kind, strategy in f["strategies"].items():
-        group(s, kind, strategy=strategy)
+        jobs.append([(group, {"kind": kind, "strategy": strategy})])
     if f["new_protocol"] and s.broker_has(CONSUMER_GROUP_HEARTBEAT):
-        group(s, "new-protocol", protocol="consumer")
-    idle_member(s, strategy=f["strategies"]["eager"])
+        jobs.append([(group, {"kind": "new-protocol", "protocol": "consumer"})])
+    jobs.append([(idle_member, {"strategy": eager})])
     if f["static"]:
-        static_members(s, strategy=f["strategies"]["eager"])
-    if f["by_time"]:
-        by_time(s)
-    admin(s)
+        jobs.append([(static_members, {"strategy": eager})])
+    jobs[0] += ([(by_time, {})] if f["by_time"] else []) + [(admin, {})]
+    return [(s, job) for job in jobs]
 
 
 def basics(s):
     """What is looked at again on another transport."""
-    codecs(s)
-    group(s, "eager", strategy=s.adapter.features["strategies"]["eager"])
+    return [(s, [(codecs, {})]), (s, [(group, {"kind": "eager", "strategy": s.adapter.features["strategies"]["eager"]})])]
+
+
+def do(job):
+    scene, steps = job
+    for what, options in steps:
+        what(scene, **options)
 
 
 def python_with(name, *requirements):
@@ -384,12 +460,77 @@ def python_with(name, *requirements):
     return python
 
 
-def main(t, command):
-    """The whole of it on the kernel's sockets, the basics once more on dpdk."""
+def installed(name, what, *commands):
+    """The folder build/clients/NAME after these commands, run in it once for this `what`."""
+    where = os.path.join(checks.TOP, "build", "clients", name)
+    stamp = os.path.join(where, "installed")
+    if not os.path.exists(stamp) or open(stamp, encoding="utf-8").read() != what:
+        shutil.rmtree(where, ignore_errors=True)
+        os.makedirs(where)
+        for command in commands:
+            r = subprocess.run(command, cwd=where, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, timeout=SETUP_LIMIT_S, check=False)
+            if r.returncode != 0:
+                raise RuntimeError(f"{' '.join(command)}: {r.stdout[-3000:]}")
+        with open(stamp, "w", encoding="utf-8") as f:
+            f.write(what)
+    return where
+
+
+def text_of(*paths):
+    return "".join(open(p, encoding="utf-8").read() for p in paths)
+
+
+# A JVM that takes little: the quick compiler only, no threads for collecting, no file of counters.
+JAVA = ["/usr/bin/java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", "-XX:-UsePerfData",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+
+
+def java_program(name, source, version):
+    """The command of a Java program `Adapter.java` that stands on its folder's pom.xml, with this version of Kafka.
+    Maven verifies checksums; the classes that the program's verb `warm` needs are loaded from an archive later."""
+    pom, program = os.path.join(source, "pom.xml"), os.path.join(source, "Adapter.java")
+    where = os.path.join(checks.TOP, "build", "clients", name)
+    archive = os.path.join(where, "classes.jsa")
+    run = JAVA + ["-cp", f"{where}/adapter.jar:{where}/lib/*"]
+    installed(name, version + text_of(pom, program),
+              ["/usr/bin/mvn", "-q", "-B", "-C", "-f", pom, f"-Dkafka.version={version}", MAVEN_COPY,
+               f"-DoutputDirectory={where}/lib"],
+              ["/usr/bin/javac", "-nowarn", "-Xlint:-deprecation,-removal", "-cp", "lib/*", "-d", "classes", program],
+              ["/usr/bin/jar", "cf", "adapter.jar", "-C", "classes", "."],
+              run[:1] + [f"-XX:ArchiveClassesAtExit={archive}"] + run[1:] + ["Adapter", "warm", "{}"])
+    return run[:1] + [f"-XX:SharedArchiveFile={archive}"] + run[1:] + ["Adapter"]
+
+
+def node_program(name, source):
+    """The command of a Node program `adapter.js` with the packages of its folder's package-lock.json."""
+    files = [os.path.join(source, f) for f in ("package.json", "package-lock.json")]
+    where = installed(name, text_of(*files), ["cp", *files, "."],
+                      ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+    return ["env", f"NODE_PATH={where}/node_modules", "node", os.path.join(source, "adapter.js")]
+
+
+def go_program(name, source):
+    """The program of the folder `name` in a Go module, whose go.sum says what its packages must be."""
+    files = sorted(os.path.join(d, f) for d, _, fs in os.walk(source) for f in fs)
+    where = os.path.join(checks.TOP, "build", "clients", name)
+    env = [f"GOPATH={where}/path", f"GOCACHE={where}/cache", "GOFLAGS=-mod=readonly -modcacherw", "GOTOOLCHAIN=local"]
+    installed(name, text_of(*files), ["cp", "-r", source, "source"],
+              ["sh", "-c", f'cd source && exec env "$@" go build -o ../{name} ./{name}', "sh", *env])
+    return [os.path.join(where, name)]
+
+
+def main(t, command, all_on_dpdk=False):
+    """All of it on the kernel's sockets, the basics or all on dpdk too, with two shards. Members mostly wait, so groups
+    go at the same time."""
     adapter = Adapter(t, command)
     print("{name} {version}".format(**adapter.features), flush=True)
-    everything(Scene(t, adapter, broker.Broker(t).start().address))
-    tap = netns.Tap(t, {"log.dirs": os.path.join(t.dir, "tap-data")}).start()
-    adapter.prefix = tap.space.prefix()
-    print("dpdk over tap", flush=True)
-    basics(Scene(t, adapter, tap.broker.address))
+    jobs = everything(Scene(t, adapter, broker.Broker(t, sets=QUICK).start().address))
+    tap = netns.Tap(t, {"shards": "2", **QUICK}, name="tap").start()
+    with tap.client_side():
+        scene = Scene(t, adapter.inside(tap.space), tap.broker.address, "dpdk over tap: ")
+    jobs += everything(scene) if all_on_dpdk else basics(scene)
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for done in [pool.submit(do, job) for job in jobs]:
+            done.result()

@@ -251,7 +251,7 @@ static void turn(struct world *w, int times)
 	}
 }
 
-static struct image *world_image(void)
+static struct image *world_image_with(const struct image_quota *quotas, uint32_t quota_count)
 {
 	static const struct image_broker broker = {
 		.node_id = 1, .port = 9092, .host = {"h", 1}, .rack = {NULL, -1}};
@@ -270,8 +270,15 @@ static struct image *world_image(void)
 		.brokers = &broker,
 		.broker_count = 1,
 		.topics = &topic,
-		.topic_count = 1};
+		.topic_count = 1,
+		.quotas = quotas,
+		.quota_count = quota_count};
 	return image_build(&src);
+}
+
+static struct image *world_image(void)
+{
+	return world_image_with(NULL, 0);
 }
 
 static void world_serve(struct world *w)
@@ -287,10 +294,11 @@ static void world_serve(struct world *w)
 	assert_int_equal(back[0]->image.failed, 0);
 }
 
-static int world_setup_without_image(void **state)
+/* On a transport of the caller's (taken), or, when it is NULL, on a scripted one. */
+static int world_setup_on(void **state, struct net *net, uint64_t now_ns)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	w->now_ns = 1000 * NS_PER_S;
+	w->now_ns = now_ns;
 	w->net.net.ops = &fnet_ops;
 	assert_int_equal(waker_init(&w->net.net.waker), 0);
 	for (unsigned i = 0; i < array_size(w->net.conns); i++)
@@ -302,7 +310,7 @@ static int world_setup_without_image(void **state)
 	mesh_port_init(&w->control, &w->mesh, 1);
 	w->log = aligned_alloc(4096, LOG_BYTES);
 	struct shard_config cfg = {.mesh = &w->mesh,
-		.net = &w->net.net,
+		.net = net ? net : &w->net.net,
 		.workers = w->workers,
 		.worker_count = 1,
 		.log_memory = w->log,
@@ -320,6 +328,11 @@ static int world_setup_without_image(void **state)
 	w->image = world_image();
 	*state = w;
 	return 0;
+}
+
+static int world_setup_without_image(void **state)
+{
+	return world_setup_on(state, NULL, 1000 * NS_PER_S);
 }
 
 static int world_setup(void **state)
@@ -471,6 +484,7 @@ __attribute__((unused)) static void world_uses(void)
 	(void)expect_fetched;
 	(void)produce_frame;
 	(void)fetch_frame;
+	(void)world_setup_on;
 	(void)world_setup_without_image;
 	(void)world_setup;
 	(void)connect_client;

@@ -7,6 +7,7 @@ import time
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS = \
     0, 1, 2, 3, 18, 19, 20, 21
+DESCRIBE_LOG_DIRS = 35
 
 CORRUPT_MESSAGE, UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC = 2, 3, 17
 UNSUPPORTED_VERSION, INVALID_PARTITIONS, INVALID_REQUEST = 35, 37, 42
@@ -35,6 +36,14 @@ def crc32c(data):
 def string(s):
     b = s if isinstance(s, bytes) else s.encode()
     return struct.pack(">h", len(b)) + b
+
+
+def int32(n):
+    return struct.pack(">i", n)
+
+
+def array(items):
+    return int32(len(items)) + b"".join(items)
 
 
 def varint(n):
@@ -80,6 +89,7 @@ class Connection:
         self.s = socket.create_connection((host, int(port)), timeout)
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.correlation = 0
+        self.client = "wire"
 
     def __enter__(self):
         return self
@@ -113,7 +123,7 @@ class Connection:
 
     def ask(self, key, version, body):
         self.correlation += 1
-        self.send(request(key, version, body, self.correlation))
+        self.send(request(key, version, body, self.correlation, self.client))
         r, correlation = self.answer()
         assert correlation == self.correlation, f"answer {correlation} to request {self.correlation}"
         return r

@@ -133,6 +133,8 @@ static void on_event(struct echo *e, const struct net_event *ev)
 		net_set_user(e->net, ev->conn, s);
 		e->accepted++;
 		break;
+	case NET_EV_CONNECTED: /* we do not connect */
+		break;
 	case NET_EV_DATA:
 		on_data(e, s, ev->data.p, ev->data.len);
 		break;

@@ -371,7 +371,8 @@ def refused(space, args, prefix=()):
 
 REFUSALS = (
     ("a port that is none", "eth0", SERVER + "/24", r"dpdk\.port=eth0 is not a port: give tap:NAME"),
-    ("a name with a comma in it", "tap:a,b=c", SERVER + "/24", r"is not a name"),
+    ("a name with a comma in it", "tap:a,b", SERVER + "/24", r"what follows the name is not KEY=VALUE"),
+    ("an argument that the driver does not know", "tap:a,b=c", SERVER + "/24", r"has not made a: look at what follows"),
     ("an address without its network", "tap:mrtap", SERVER, r"dpdk\.address=10\.78\.0\.2: give an IPv4 address and"),
     ("an address that is none", "tap:mrtap", "10.78.0.256/24", r"'10\.78\.0\.256' is not an IPv4 address"),
     ("an interface that does not exist", "af_xdp:none0", SERVER + "/24", r"no such network interface: see ip link"),

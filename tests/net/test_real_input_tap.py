@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Real text through stock clients, dpdk transport over a tap port."""
+"""Real text through stock clients, dpdk transport over a tap port with two shards and two queues."""
 import os
 import sys
 
@@ -12,7 +12,7 @@ import real_input  # noqa: E402
 
 
 def main(t):
-    real_input.everything(t, netns.Tap(t).start())
+    real_input.everything(t, netns.Tap(t, sets={"shards": "2"}).start())
 
 
 if __name__ == "__main__":

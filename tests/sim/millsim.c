@@ -215,6 +215,7 @@ static int run(struct options *o)
 			.one = o->one,
 			.at = o->crash_options.at,
 			.choice = o->crash_options.choice,
+			.from = o->flip_options.from,
 			.verbose = o->verbose};
 		return flip_run(&o->flip_options);
 	}
@@ -244,6 +245,7 @@ int main(int argc, char **argv)
 		{"runs", required_argument, NULL, 'R'},
 		{"flip", no_argument, NULL, 'x'},
 		{"exhaustive", no_argument, NULL, 'e'},
+		{"from", required_argument, NULL, 'r'},
 		{"states", required_argument, NULL, 'N'},
 		{"per-point", required_argument, NULL, 'P'},
 		{"at", required_argument, NULL, 'a'},
@@ -287,6 +289,9 @@ int main(int argc, char **argv)
 			break;
 		case 'e':
 			o.exhaustive = true;
+			break;
+		case 'r':
+			o.flip_options.from = (uint32_t)strtoul(optarg, NULL, 0);
 			break;
 		case 'N':
 			o.crash_options.states = strtoull(optarg, NULL, 0);

@@ -480,7 +480,8 @@ static void one_ending(struct flip *x)
 	if (ok && x->o->verbose)
 		for (uint32_t i = 0; i < x->files.count; i++)
 			printf("  %8" PRIu64 " %s\n", x->files.f[i].size, x->files.f[i].path);
-	for (uint32_t i = 0; ok && i < x->files.count && !is_enough(x); i++) {
+	uint32_t done = x->ending == x->o->choice ? x->o->from : 0;
+	for (uint32_t i = done; ok && i < x->files.count && !is_enough(x); i++) {
 		x->file = &x->files.f[i];
 		flip_file(x, bits);
 		harm_pages(x);
@@ -506,7 +507,8 @@ int flip_run(const struct flip_options *o)
 	x->o = o;
 	x->seed = o->first;
 	clock_t begin = clock();
-	for (x->ending = 0; x->ending < 2 && !is_enough(x); x->ending++)
+	x->ending = o->from ? (uint32_t)o->choice : 0;
+	for (; x->ending < 2 && !is_enough(x); x->ending++)
 		if (!o->one || x->ending == o->choice)
 			one_ending(x);
 	for (int h = 0; h < HARM_COUNT; h++) {

@@ -18,6 +18,7 @@ struct flip_options {
 	uint64_t runs;	/* bits to flip, about; 0: all of them */
 	bool one;	/* only this harm (its number) of seed `first`: */
 	uint64_t at, choice;
+	uint32_t from; /* files already done of ending `choice`: an exhaustive run goes on there */
 	bool verbose;
 };
 

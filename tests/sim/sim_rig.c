@@ -541,6 +541,7 @@ static void answer(struct rig *g, struct rig_req *q)
 		break;
 	case ST_LOOKUP:
 	case ST_NOTE:
+	case ST_SIZE:
 		break;
 	case ST_CLOSE:
 	case ST_DELETE:

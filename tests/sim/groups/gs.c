@@ -16,7 +16,7 @@
 
 const char *gs_group_name(uint32_t group)
 {
-	static const char *const names[GS_GROUPS] = {"readers", "writers"};
+	static const char *const names[GS_GROUPS] = {"readers", "writers", "nobody"};
 	return names[group];
 }
 
@@ -133,6 +133,7 @@ static void heal(struct gs *w)
 			if (w->members[i].group == w->members[k].group &&
 				strcmp(w->members[i].instance, w->members[k].instance) == 0)
 				gs_member_kill(w, &w->members[i]);
+	gs_consumers_heal(w);
 }
 
 /* ---- a world ---- */
@@ -142,8 +143,11 @@ static void make(struct gs *w, uint64_t seed)
 	*w = (struct gs){.seed = seed, .rng = {.s = seed}, .hash = seed};
 	grp_config_defaults(&w->cfg);
 	w->cfg.new_member_ms = 30000;
-	w->cfg.max_size = GS_MEMBERS_MAX;
+	w->cfg.max_size = w->cfg.consumer_max_size = GS_MEMBERS_MAX;
+	w->cfg.consumer_session_ms = 12000;
+	w->cfg.consumer_heartbeat_ms = 2000;
 	w->cfg.expiry_interval_ms = 20000;
+	w->cfg.max_write_bytes = gs_one_in(w, 4) ? 300000 : w->cfg.max_write_bytes;
 	w->cfg.hash_seed = seed;
 	bool crowd = seed % 64 == 0;
 	w->n_members = 2 + (uint32_t)prng_below(&w->rng, crowd ? GS_MEMBERS_MAX - 2 : 24);
@@ -164,6 +168,8 @@ static void make(struct gs *w, uint64_t seed)
 	}
 	set_time(w, GS_MS);
 	gs_members_make(w);
+	gs_consumers_make(w);
+	gs_admin_make(w);
 	gs_core_start(w);
 	for (uint32_t i = 0; i < w->n_members; i++)
 		gs_at(w, gs_some_ms(w, CHAOS_MS / 4), come_or_go, &w->members[i], NULL);
@@ -202,6 +208,8 @@ static void unmake(struct gs *w)
 	}
 	free(w->events);
 	free(w->members);
+	free(w->consumers);
+	image_free(w->image);
 	gs_log_free(w);
 }
 
@@ -248,7 +256,8 @@ int main(int argc, char **argv)
 		return usage();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	static struct gs w, v;
-	uint64_t steps = 0, answers = 0, assignments = 0, commits = 0, restarts = 0, rebalances = 0;
+	uint64_t steps = 0, answers = 0, assignments = 0, commits = 0, deletions = 0, restarts = 0,
+		 rebalances = 0;
 	for (uint64_t seed = first; seed < first + count; seed++) {
 		run(&w, seed);
 		if (seed % 8 == 1 || count == 1) {
@@ -259,15 +268,15 @@ int main(int argc, char **argv)
 		answers += w.answers;
 		assignments += w.assignments;
 		commits += w.commits;
+		deletions += w.deletions;
 		restarts += w.restarts;
 		rebalances += w.rebalances;
 	}
 	printf("%llu seeds: %llu steps, %llu answers, %llu generations, %llu assignments, %llu "
-	       "commits, "
-	       "%llu restarts; hash of the last %016llx\n",
+	       "commits, %llu deletions, %llu restarts; hash of the last %016llx\n",
 		(unsigned long long)count, (unsigned long long)steps, (unsigned long long)answers,
 		(unsigned long long)rebalances, (unsigned long long)assignments,
-		(unsigned long long)commits, (unsigned long long)restarts,
-		(unsigned long long)w.hash);
+		(unsigned long long)commits, (unsigned long long)deletions,
+		(unsigned long long)restarts, (unsigned long long)w.hash);
 	return 0;
 }

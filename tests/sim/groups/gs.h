@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/prng.h"
 #include "control/group/group.h"
+#include "kafka/image.h"
 #include "kafka/errcode.h"
 
 /*
@@ -17,15 +18,18 @@
  * or doubled, writes that are late or fail, members that die, leave and come back, and a
  * coordinator that is killed and reads its log again. Everything comes from one seed.
  *
- *   members (gs_classic.c) ──calls──► network ──► coordinator ──writes──► log (gs_log.c)
- *                 ▲                                     │
- *                 └────────────── answers ◄─────────────┘  every step: the book (gs_book.c)
+ *   members (gs_classic.c, gs_consumer.c),
+ *   an administrator (gs_admin.c) ──calls──► network ──► coordinator ──writes──► log (gs_log.c)
+ *                 ▲                                           │
+ *                 └────────────────── answers ◄───────────────┘  every step: the book (gs_book.c)
  *
  * First everything goes wrong; then the world heals, and the groups have to come to rest.
  */
 
-#define GS_OFFSETS_PARTS 3 /* partitions of __consumer_offsets */
-#define GS_GROUPS 2
+#define GS_OFFSETS_PARTS 3	 /* partitions of __consumer_offsets */
+#define GS_CONSUMERS "consumers" /* the group of the consumer protocol */
+#define GS_READERS 2		 /* groups with members */
+#define GS_GROUPS 3		 /* the last one has only offsets that the administrator commits */
 #define GS_MEMBERS_MAX 1000
 #define GS_PARTS_MAX 256 /* of the topic that the groups read */
 #define GS_ID 80
@@ -42,14 +46,23 @@ struct gs_event {
 	void (*drop)(void *arg); /* NULL: not owned */
 };
 
-enum gs_api { GS_JOIN, GS_SYNC, GS_HEARTBEAT, GS_LEAVE, GS_COMMIT };
+enum gs_api {
+	GS_JOIN,
+	GS_SYNC,
+	GS_HEARTBEAT,
+	GS_LEAVE,
+	GS_COMMIT,
+	GS_DELETE_OFFSET,
+	GS_DELETE_GROUP,
+};
 
 /* One request on its way, and its answer on the way back. */
 struct gs_call {
 	struct list node; /* of gs.parked, while the coordinator has it */
 	struct gs_member *m;
 	enum gs_api api;
-	uint64_t serial; /* of the member */
+	uint64_t serial; /* of the member; 0: the administrator does not wait */
+	uint32_t group;
 	bool answered;
 	uint64_t deadline_ns;
 	/* the request */
@@ -89,6 +102,22 @@ struct gs_member {
 	int32_t parts[GS_PARTS_MAX];
 };
 
+/* A member of the consumer protocol. */
+struct gs_consumer {
+	uint32_t index;
+	char id[GS_ID];
+	char instance[16]; /* "": dynamic */
+	bool by_regex, alive;
+	uint64_t life;	    /* one more with each start and death */
+	uint64_t sent_life; /* of its connection */
+	uint64_t serial, waiting, arrived;
+	int32_t epoch;
+	bool must_say_all, just_committed;
+	bool revoking; /* the application is being told */
+	bool owned[GS_PARTS_MAX];
+	bool shall[GS_PARTS_MAX]; /* as it was told last */
+};
+
 /* What was told to members, and must stay true. */
 struct gs_book {
 	int32_t generation; /* newest that somebody was assigned in; -1: none */
@@ -114,6 +143,7 @@ struct gs {
 	/* the world */
 	uint32_t n_members, n_parts;
 	struct gs_member *members;
+	struct gs_member admin;
 	bool healed;
 	bool muted;	  /* the coordinator is being killed: its last words are lost */
 	uint32_t lose_in; /* one message in so many is lost; 0: none */
@@ -127,9 +157,16 @@ struct gs {
 	uint32_t n_log, room_log;
 	struct list writes[GS_OFFSETS_PARTS];
 	struct gs_book book[GS_GROUPS];
+	/* of the consumer protocol */
+	uint32_t n_consumers, n_topic_parts;
+	struct gs_consumer *consumers;
+	struct list beats; /* that the coordinator has */
+	struct gs_book consumer_book;
+	struct image *image;
+	uint64_t image_epoch;
 	/* results */
 	uint64_t hash;
-	uint64_t steps, answers, assignments, commits, restarts, rebalances;
+	uint64_t steps, answers, assignments, commits, deletions, restarts, rebalances;
 	uint32_t check_every, unchecked;
 };
 
@@ -163,11 +200,39 @@ void gs_member_leave(struct gs *w, struct gs_member *m);
 /* Nobody waits for answers that cannot come any more. */
 void gs_calls_lost(struct gs *w);
 
+/* The network. */
+uint64_t gs_transit_ns(struct gs *w);
+bool gs_lost(struct gs *w);
+
+/* gs_consumer.c: the same of the consumer protocol */
+void gs_consumers_make(struct gs *w);
+void gs_consumers_heal(struct gs *w);
+void gs_topic_make(struct gs *w, uint32_t parts);
+/* Whether a member of this protocol asked. */
+bool gs_consumer_asked(const struct gs *w, const void *token);
+void gs_consumer_reply(struct gs *w, void *token, const void *response);
+void gs_consumer_write_survives(struct gs *w, const void *token);
+void gs_beats_lost(struct gs *w);
+void gs_consumer_kill(struct gs *w, struct gs_consumer *m);
+void gs_consumer_leave(struct gs *w, struct gs_consumer *m);
+void gs_consumer_start(struct gs *w, struct gs_consumer *m);
+void gs_consumers_step(struct gs *w);
+void gs_consumers_rest(struct gs *w);
+void gs_send(struct gs *w, struct gs_member *m, enum gs_api api, struct gs_call *call);
+void gs_copy_id(char out[GS_ID], struct kstr s);
+
+/* gs_admin.c: commits without being a member, deletes offsets and groups */
+void gs_admin_make(struct gs *w);
+void gs_admin_does(struct gs *w, struct gs_call *call);
+void gs_admin_told(struct gs *w, struct gs_call *call, const void *response);
+
 /* gs_book.c: what must be true */
 void gs_book_assigned(struct gs *w, const struct gs_call *call);
 /* The error that a commit must get at this moment, if any. */
 int16_t gs_book_may_commit(struct gs *w, const struct gs_call *call);
 void gs_book_committed(struct gs *w, const struct gs_call *call);
+/* A tombstone is in the log. */
+void gs_book_dropped(struct gs *w, struct kbytes key);
 void gs_book_step(struct gs *w);
 void gs_book_loaded(struct gs *w, uint32_t offsets_partition);
 void gs_book_rest(struct gs *w);

@@ -22,14 +22,14 @@ static const struct grp *group_of(const struct gs *w, uint32_t group)
 
 void gs_book_assigned(struct gs *w, const struct gs_call *call)
 {
-	struct gs_book *b = &w->book[call->m->group];
-	const struct grp *g = group_of(w, call->m->group);
+	struct gs_book *b = &w->book[call->group];
+	const struct grp *g = group_of(w, call->group);
 	GS_MUST(w, g && g->generation == call->generation,
 		"%s was given partitions in generation %d, the group is in another one",
 		call->m->name, call->generation);
 	GS_MUST(w, call->generation >= b->generation,
 		"generation %d follows generation %d in group %u", call->generation, b->generation,
-		call->m->group);
+		call->group);
 	if (call->generation > b->generation) {
 		memset(b->owner, 0, sizeof(b->owner));
 		b->generation = call->generation;
@@ -38,7 +38,7 @@ void gs_book_assigned(struct gs *w, const struct gs_call *call)
 		uint64_t *o = &b->owner[call->parts[i]];
 		GS_MUST(w, *o == 0 || *o == owner_of(call),
 			"partition %d of group %u has two owners in generation %d", call->parts[i],
-			call->m->group, call->generation);
+			call->group, call->generation);
 		*o = owner_of(call);
 	}
 	w->assignments++;
@@ -46,14 +46,30 @@ void gs_book_assigned(struct gs *w, const struct gs_call *call)
 
 int16_t gs_book_may_commit(struct gs *w, const struct gs_call *call)
 {
-	const struct grp *g = group_of(w, call->m->group);
+	const struct grp *g = group_of(w, call->group);
+	if (call->generation < 0)
+		return !g || g->state == GRP_EMPTY ? KE_NONE : KE_UNKNOWN_MEMBER_ID;
 	return g && g->generation == call->generation ? KE_NONE : KE_ILLEGAL_GENERATION;
 }
 
 void gs_book_committed(struct gs *w, const struct gs_call *call)
 {
-	w->book[call->m->group].committed[call->partition] = call->value;
+	w->book[call->group].committed[call->partition] = call->value;
 	w->commits++;
+}
+
+void gs_book_dropped(struct gs *w, struct kbytes key)
+{
+	struct rec_key k;
+	CHECK(rec_key_read(key, &k));
+	for (uint32_t i = 0; i < GS_GROUPS; i++) {
+		if (!kstr_equal(k.group, kstr_of(gs_group_name(i))))
+			continue;
+		if (k.kind == REC_GROUP)
+			w->book[i].generation = -1;
+		else
+			w->book[i].committed[k.partition] = -1;
+	}
 }
 
 /* Every offset that was acknowledged is there, and nothing else. */
@@ -89,8 +105,11 @@ void gs_book_step(struct gs *w)
 {
 	struct grp_stats s = grp_core_stats(w->core);
 	check_calls(w);
-	GS_MUST(w, s.parked <= s.members, "more parked requests than members");
-	GS_MUST(w, s.members <= (uint64_t)w->cfg.max_size * GS_GROUPS, "more members than may be");
+	GS_MUST(w, s.parked <= s.members + w->n_consumers * 8,
+		"more parked requests than members"); /* a heartbeat may be asked again, and doubled
+						       */
+	GS_MUST(w, s.members <= (uint64_t)w->cfg.max_size * (GS_GROUPS + 1),
+		"more members than may be");
 	for (uint32_t i = 0; i < GS_GROUPS; i++)
 		if (is_served(w, i) && !group_of(w, i))
 			w->book[i].generation = -1; /* one made anew counts from the beginning */
@@ -101,6 +120,7 @@ void gs_book_step(struct gs *w)
 	for (uint32_t i = 0; i < GS_GROUPS; i++)
 		if (is_served(w, i))
 			check_offsets(w, i);
+	gs_consumers_step(w);
 }
 
 void gs_book_loaded(struct gs *w, uint32_t offsets_partition)
@@ -149,4 +169,5 @@ void gs_book_rest(struct gs *w)
 		rest_group(w, i);
 		check_offsets(w, i);
 	}
+	gs_consumers_rest(w);
 }

@@ -11,8 +11,6 @@
 #define PATIENCE_MS 90000
 #define RETRY_MS 300
 
-static void send(struct gs *w, struct gs_member *m, enum gs_api api, struct gs_call *call);
-
 /* ---- the network ---- */
 
 static void call_free(void *arg)
@@ -22,14 +20,14 @@ static void call_free(void *arg)
 	free(call);
 }
 
-static uint64_t transit_ns(struct gs *w)
+uint64_t gs_transit_ns(struct gs *w)
 {
 	if (!w->healed && gs_one_in(w, w->slow_in))
 		return gs_some_ms(w, 8000);
 	return gs_some_ms(w, 4) + 1000;
 }
 
-static bool lost(struct gs *w)
+bool gs_lost(struct gs *w)
 {
 	return !w->healed && gs_one_in(w, w->lose_in);
 }
@@ -79,7 +77,7 @@ static void do_join(struct gs *w, struct gs_call *call)
 	};
 	struct kp_join_group_request req;
 	kp_default_join_group_request(&req);
-	req.group_id = kstr_of(gs_group_name(m->group));
+	req.group_id = kstr_of(gs_group_name(call->group));
 	req.session_timeout_ms = m->session_ms;
 	req.rebalance_timeout_ms = m->rebalance_ms;
 	req.member_id = kstr_of(call->id);
@@ -98,7 +96,7 @@ static void do_sync(struct gs *w, struct gs_call *call)
 	const struct gs_member *m = call->m;
 	struct kp_sync_group_request req;
 	kp_default_sync_group_request(&req);
-	req.group_id = kstr_of(gs_group_name(m->group));
+	req.group_id = kstr_of(gs_group_name(call->group));
 	req.generation_id = call->generation;
 	req.member_id = kstr_of(call->id);
 	req.group_instance_id = instance_of(m);
@@ -124,7 +122,7 @@ static void do_heartbeat(struct gs *w, struct gs_call *call)
 {
 	struct kp_heartbeat_request req;
 	kp_default_heartbeat_request(&req);
-	req.group_id = kstr_of(gs_group_name(call->m->group));
+	req.group_id = kstr_of(gs_group_name(call->group));
 	req.generation_id = call->generation;
 	req.member_id = kstr_of(call->id);
 	req.group_instance_id = instance_of(call->m);
@@ -137,7 +135,7 @@ static void do_leave(struct gs *w, struct gs_call *call)
 	struct kp_leave_group_request_member one;
 	kp_default_leave_group_request(&req);
 	kp_default_leave_group_request_member(&one);
-	req.group_id = kstr_of(gs_group_name(call->m->group));
+	req.group_id = kstr_of(gs_group_name(call->group));
 	one.member_id = kstr_of(call->id);
 	one.group_instance_id = instance_of(call->m);
 	req.members = &one;
@@ -153,7 +151,7 @@ static void do_commit(struct gs *w, struct gs_call *call)
 	kp_default_offset_commit_request(&req);
 	kp_default_offset_commit_request_topic(&t);
 	kp_default_offset_commit_request_partition(&p);
-	req.group_id = kstr_of(gs_group_name(call->m->group));
+	req.group_id = kstr_of(gs_group_name(call->group));
 	req.generation_id = call->generation;
 	req.member_id = kstr_of(call->id);
 	req.group_instance_id = instance_of(call->m);
@@ -178,6 +176,8 @@ static void deliver(struct gs *w, void *arg)
 		[GS_HEARTBEAT] = do_heartbeat,
 		[GS_LEAVE] = do_leave,
 		[GS_COMMIT] = do_commit,
+		[GS_DELETE_OFFSET] = gs_admin_does,
+		[GS_DELETE_GROUP] = gs_admin_does,
 	};
 	if (!w->core) {
 		call_free(call); /* nobody listens */
@@ -217,7 +217,7 @@ static void join(struct gs *w, struct gs_member *m)
 {
 	m->state = GS_JOINING;
 	m->n_parts = 0;
-	send(w, m, GS_JOIN, NULL);
+	gs_send(w, m, GS_JOIN, NULL);
 }
 
 /* After an error: as Kafka's clients do. */
@@ -248,7 +248,7 @@ static void again(struct gs *w, void *arg)
 	if (!m)
 		return;
 	if (m->state == GS_MEMBER)
-		send(w, m, GS_HEARTBEAT, NULL);
+		gs_send(w, m, GS_HEARTBEAT, NULL);
 	else
 		join(w, m);
 }
@@ -258,7 +258,7 @@ static void at_work(struct gs *w, void *arg)
 	struct gs_member *m = woken(arg);
 	if (!m || m->state != GS_MEMBER)
 		return;
-	send(w, m, m->n_parts > 0 && gs_one_in(w, 4) ? GS_COMMIT : GS_HEARTBEAT, NULL);
+	gs_send(w, m, m->n_parts > 0 && gs_one_in(w, 4) ? GS_COMMIT : GS_HEARTBEAT, NULL);
 }
 
 static void joined(struct gs *w, struct gs_member *m, struct gs_call *call)
@@ -272,7 +272,7 @@ static void joined(struct gs *w, struct gs_member *m, struct gs_call *call)
 		next->n_ids = call->n_ids;
 		call->ids = NULL;
 	}
-	send(w, m, GS_SYNC, next);
+	gs_send(w, m, GS_SYNC, next);
 }
 
 static void synced(struct gs *w, struct gs_member *m, const struct gs_call *call)
@@ -287,7 +287,7 @@ static void receive(struct gs *w, void *arg)
 {
 	struct gs_call *call = arg;
 	struct gs_member *m = call->m;
-	if (m->waiting == call->serial && m->state != GS_OUT) {
+	if (call->serial > 0 && m->waiting == call->serial && m->state != GS_OUT) {
 		m->waiting = 0;
 		if (call->told_id[0] && (!call->error || call->error == KE_MEMBER_ID_REQUIRED))
 			memcpy(m->id, call->told_id, sizeof(m->id));
@@ -305,7 +305,7 @@ static void receive(struct gs *w, void *arg)
 
 /* ---- answers, as the coordinator gives them ---- */
 
-static void copy_id(char out[GS_ID], struct kstr s)
+void gs_copy_id(char out[GS_ID], struct kstr s)
 {
 	CHECK(s.len < GS_ID);
 	if (s.len > 0)
@@ -323,7 +323,7 @@ static void take_members(struct gs *w, struct gs_call *call, const struct kp_joi
 	call->ids = malloc(call->n_ids * sizeof(*call->ids));
 	CHECK(call->ids);
 	for (int32_t i = 0; i < r->n_members; i++) {
-		copy_id(call->ids[i], r->members[i].member_id);
+		gs_copy_id(call->ids[i], r->members[i].member_id);
 		struct kbytes md = r->members[i].metadata;
 		GS_MUST(w, md.len > 1 && md.p[0] == 'm',
 			"metadata of a member is not as it was given");
@@ -334,7 +334,7 @@ static void take_join(struct gs *w, struct gs_call *call, const struct kp_join_g
 {
 	call->error = r->error_code;
 	call->told_generation = r->generation_id;
-	copy_id(call->told_id, r->member_id);
+	gs_copy_id(call->told_id, r->member_id);
 	if (!r->error_code)
 		take_members(w, call, r);
 }
@@ -365,6 +365,10 @@ void gs_reply(void *ctx, void *token, const void *response)
 	struct gs_call *call = token;
 	if (w->muted)
 		return;
+	if (gs_consumer_asked(w, token)) {
+		gs_consumer_reply(w, token, response);
+		return;
+	}
 	GS_MUST(w, !call->answered, "%s is answered twice", call->m->name);
 	call->answered = true;
 	list_remove(&call->node);
@@ -384,14 +388,18 @@ void gs_reply(void *ctx, void *token, const void *response)
 	case GS_COMMIT:
 		take_commit(w, call, response);
 		break;
+	case GS_DELETE_OFFSET:
+	case GS_DELETE_GROUP:
+		gs_admin_told(w, call, response);
+		break;
 	}
 	w->answers++;
 	gs_mix(w, (uint64_t)call->api << 32 | (uint16_t)call->error);
 	gs_mix(w, (uint64_t)call->m->index << 32 | (uint32_t)call->told_generation);
-	if (lost(w))
+	if (gs_lost(w))
 		call_free(call);
 	else
-		gs_at(w, transit_ns(w), receive, call, call_free);
+		gs_at(w, gs_transit_ns(w), receive, call, call_free);
 }
 
 /* ---- sending ---- */
@@ -403,18 +411,15 @@ static void timed_out(struct gs *w, void *arg)
 	if (!m || !m->waiting)
 		return;
 	if (m->state == GS_MEMBER)
-		send(w, m, GS_HEARTBEAT, NULL);
+		gs_send(w, m, GS_HEARTBEAT, NULL);
 	else
 		join(w, m);
 }
 
-static void send(struct gs *w, struct gs_member *m, enum gs_api api, struct gs_call *call)
+static void ask_as_member(struct gs *w, struct gs_member *m, struct gs_call *call)
 {
-	if (!call)
-		call = calloc(1, sizeof(*call));
-	CHECK(call);
-	call->m = m;
-	call->api = api;
+	enum gs_api api = call->api;
+	call->group = m->group;
 	call->serial = m->waiting = ++m->serial;
 	call->generation = m->generation;
 	memcpy(call->id, m->id, sizeof(call->id));
@@ -424,12 +429,23 @@ static void send(struct gs *w, struct gs_member *m, enum gs_api api, struct gs_c
 	}
 	uint64_t patience_ms = api == GS_JOIN || api == GS_SYNC ? PATIENCE_MS / 2 : 3000;
 	wake_in(w, m, patience_ms, timed_out);
+}
+
+void gs_send(struct gs *w, struct gs_member *m, enum gs_api api, struct gs_call *call)
+{
+	if (!call)
+		call = calloc(1, sizeof(*call));
+	CHECK(call);
+	call->m = m;
+	call->api = api;
+	if (m != &w->admin)
+		ask_as_member(w, m, call);
 	if (!w->healed && gs_one_in(w, w->double_in))
-		gs_at(w, transit_ns(w), deliver, twin(call), call_free);
-	if (lost(w))
+		gs_at(w, gs_transit_ns(w), deliver, twin(call), call_free);
+	if (gs_lost(w))
 		call_free(call);
 	else
-		gs_at(w, transit_ns(w), deliver, call, call_free);
+		gs_at(w, gs_transit_ns(w), deliver, call, call_free);
 }
 
 /* ---- lives ---- */
@@ -446,7 +462,7 @@ void gs_member_kill(struct gs *w, struct gs_member *m)
 
 void gs_member_leave(struct gs *w, struct gs_member *m)
 {
-	send(w, m, GS_LEAVE, NULL);
+	gs_send(w, m, GS_LEAVE, NULL);
 	gs_member_kill(w, m);
 }
 
@@ -467,7 +483,7 @@ void gs_members_make(struct gs *w)
 	for (uint32_t i = 0; i < w->n_members; i++) {
 		struct gs_member *m = &w->members[i];
 		m->index = i;
-		m->group = i % GS_GROUPS;
+		m->group = i % GS_READERS;
 		m->version = versions[prng_below(&w->rng, array_size(versions))];
 		m->session_ms = 6000 + (int32_t)prng_below(&w->rng, 14000);
 		m->rebalance_ms = 4000 + (int32_t)prng_below(&w->rng, 16000);

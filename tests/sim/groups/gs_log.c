@@ -29,6 +29,8 @@ static void store(struct gs *w, const struct grp_write *write)
 		w->log[w->n_log++] = (struct gs_record){.partition = write->partition,
 			.key = copy_of(key),
 			.value = copy_of(value)};
+		if (value.len < 0)
+			gs_book_dropped(w, key);
 	}
 }
 
@@ -122,6 +124,7 @@ void gs_core_start(struct gs *w)
 	w->core = grp_core_open(&w->cfg, &sink, w->now);
 	CHECK(w->core && grp_set_partitions(w->core, GS_OFFSETS_PARTS, w->now) == 0);
 	w->life++;
+	grp_set_image(w->core, w->image);
 	if (gs_one_in(w, 2))
 		compact(w);
 	for (uint32_t p = 0; p < GS_OFFSETS_PARTS; p++) {
@@ -146,7 +149,9 @@ void gs_core_kill(struct gs *w)
 				break;
 			store(w, write);
 			const struct gs_call *call = write->token;
-			if (call && call->api == GS_COMMIT)
+			if (call && gs_consumer_asked(w, call))
+				gs_consumer_write_survives(w, call);
+			else if (call && call->api == GS_COMMIT)
 				gs_book_committed(w, call);
 		}
 	}
@@ -159,4 +164,5 @@ void gs_core_kill(struct gs *w)
 	w->core = NULL;
 	w->muted = false;
 	gs_calls_lost(w);
+	gs_beats_lost(w);
 }

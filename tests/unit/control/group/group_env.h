@@ -44,7 +44,7 @@ struct client {
 	char metadata[64];
 };
 
-enum api { JOIN, SYNC, HEARTBEAT, LEAVE, COMMIT };
+enum api { JOIN, SYNC, HEARTBEAT, LEAVE, COMMIT, DELETE_OFFSETS, DELETE_GROUPS };
 
 struct token {
 	struct env *e;
@@ -182,6 +182,29 @@ static inline void told_sync(struct env *e, struct token *t, const struct kp_syn
 	say(e, "%s synced \"%s\"\n", cl->name, cl->assignment);
 }
 
+static inline void told_offsets_gone(
+	struct env *e, struct token *t, const struct kp_offset_delete_response *r)
+{
+	t->error = r->error_code;
+	say(e, "%s delete offsets: %s", t->cl->name, ke_name(r->error_code));
+	for (int32_t i = 0; i < r->n_topics; i++)
+		for (int32_t p = 0; p < r->topics[i].n_partitions; p++)
+			say(e, " %.*s-%d %s", r->topics[i].name.len, r->topics[i].name.p,
+				r->topics[i].partitions[p].index,
+				ke_name(r->topics[i].partitions[p].error_code));
+	say(e, "\n");
+}
+
+static inline void told_groups_gone(
+	struct env *e, struct token *t, const struct kp_delete_groups_response *r)
+{
+	say(e, "%s delete:", t->cl->name);
+	for (int32_t i = 0; i < r->n_results; i++)
+		say(e, " %.*s %s", r->results[i].group_id.len, r->results[i].group_id.p,
+			ke_name(t->error = r->results[i].error_code));
+	say(e, "\n");
+}
+
 static inline void on_reply(void *ctx, void *token, const void *response)
 {
 	struct env *e = ctx;
@@ -204,6 +227,12 @@ static inline void on_reply(void *ctx, void *token, const void *response)
 		return;
 	case COMMIT:
 		told_commit(e, t, response);
+		return;
+	case DELETE_OFFSETS:
+		told_offsets_gone(e, t, response);
+		return;
+	case DELETE_GROUPS:
+		told_groups_gone(e, t, response);
 		return;
 	}
 }
@@ -469,6 +498,39 @@ static inline struct token *commit(
 	struct env *e, struct client *cl, int32_t partition, int64_t offset)
 {
 	return commit_with(e, cl, (struct commit_args){.partition = partition, .offset = offset});
+}
+
+static inline struct token *delete_offsets(struct env *e, struct client *cl, const char *group,
+	const char *topic, int32_t partition, const struct grp_partition_check *check)
+{
+	struct kp_offset_delete_request req;
+	struct kp_offset_delete_request_partition p[2] = {
+		{.index = partition}, {.index = partition + 1}};
+	struct kp_offset_delete_request_topic t = {
+		.name = kstr_of(topic), .partitions = p, .n_partitions = 2};
+	kp_default_offset_delete_request(&req);
+	req.group_id = kstr_of(group);
+	req.topics = &t;
+	req.n_topics = 1;
+	struct token *k = token_new(e, cl, DELETE_OFFSETS);
+	grp_delete_offsets(e->core, e->now, k, &req, check);
+	after(e);
+	return k;
+}
+
+/* groups: NULL-terminated. */
+static inline struct token *delete_groups(struct env *e, struct client *cl, const char **groups)
+{
+	struct kstr names[8];
+	struct kp_delete_groups_request req;
+	kp_default_delete_groups_request(&req);
+	req.groups_names = names;
+	for (; groups[req.n_groups_names]; req.n_groups_names++)
+		names[req.n_groups_names] = kstr_of(groups[req.n_groups_names]);
+	struct token *k = token_new(e, cl, DELETE_GROUPS);
+	grp_delete_groups(e->core, e->now, k, &req);
+	after(e);
+	return k;
 }
 
 /* The committed offset; -1: none; -100 - error. */

@@ -184,10 +184,28 @@ static void test_version_2_of_a_group_has_a_time_but_no_instances(void **state)
 
 static void test_keys_of_other_group_types_are_known_to_be_unknown(void **state)
 {
-	static const uint8_t consumer_group[] = {0, 3, 0, 1, 'g'};
+	static const uint8_t share_group[] = {0, 11, 0, 1, 'g'};
 	struct rec_key k;
-	assert_true(rec_key_read(bytes(consumer_group, sizeof(consumer_group)), &k));
+	assert_true(rec_key_read(bytes(share_group, sizeof(share_group)), &k));
 	assert_int_equal(k.kind, REC_UNKNOWN);
+}
+
+static void test_keys_of_consumer_groups_are_kafkas(void **state)
+{
+	static const uint8_t group[] = {0, 3, 0, 1, 'g'};
+	static const uint8_t current[] = {0, 8, 0, 1, 'g', 0, 2, 'm', '1'};
+	uint8_t out[32];
+	struct wr w = wr_of(out, sizeof(out));
+	struct rec_key k;
+	assert_true(rec_key_read(bytes(group, sizeof(group)), &k));
+	assert_int_equal(k.kind, REC_CON_GROUP);
+	assert_true(rec_key_read(bytes(current, sizeof(current)), &k));
+	assert_int_equal(k.kind, REC_CON_CURRENT);
+	assert_true(kstr_equal(k.group, kstr_of("g")) && kstr_equal(k.member, kstr_of("m1")));
+	assert_false(rec_key_read(bytes(current, sizeof(current) - 1), &k));
+	rec_con_key_write(&w, REC_CON_CURRENT, k.group, kstr_of("m1"));
+	assert_int_equal(w.p - out, sizeof(current));
+	assert_memory_equal(out, current, sizeof(current));
 }
 
 /* Every way to cut a record short is refused, and nothing is read beyond its end. */
@@ -261,6 +279,7 @@ int main(void)
 		cmocka_unit_test(test_older_versions_of_values_are_read),
 		cmocka_unit_test(test_version_2_of_a_group_has_a_time_but_no_instances),
 		cmocka_unit_test(test_keys_of_other_group_types_are_known_to_be_unknown),
+		cmocka_unit_test(test_keys_of_consumer_groups_are_kafkas),
 		cmocka_unit_test(test_a_cut_record_is_refused),
 		cmocka_unit_test(test_damaged_records_do_no_harm),
 		cmocka_unit_test(test_a_group_has_the_partition_that_kafka_gives_it),

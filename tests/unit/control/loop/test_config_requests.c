@@ -86,7 +86,9 @@ static void test_a_topic_says_each_value_and_where_it_comes_from(void **state)
 			assert_true(c->value.len >= 0 && !c->read_only && !c->is_sensitive);
 			assert_true(c->n_synonyms >= 1);
 			assert_int_equal(c->synonyms[0].source, c->config_source);
-			assert_true(kstr_equal(c->synonyms[0].value, c->value));
+			/* of keys in other units the value is as it is there */
+			bool hours = kstr_equal(c->synonyms[0].name, kstr_of("log.roll.hours"));
+			assert_true(hours || kstr_equal(c->synonyms[0].value, c->value));
 			assert_int_equal(c->documentation.len > 0, version >= 3);
 			assert_int_equal(c->config_type != 0, version >= 3);
 		}
@@ -116,13 +118,104 @@ static void test_the_broker_says_its_configuration(void **state)
 	assert_int_equal(r.results[0].error_code, KE_NONE);
 	assert_int_equal(r.results[0].n_configs, CONFIG_KEY_COUNT);
 	for (int32_t i = 0; i < r.results[0].n_configs; i++)
-		assert_true(r.results[0].configs[i].read_only);
+		assert_int_equal(
+			r.results[0].configs[i].read_only, !dynamic_allows((enum config_key)i));
 	r = describe(e, 4, BROKER, "3", "node.id");
 	assert_true(kstr_equal(r.results[0].configs[0].value, kstr_of("3")));
 	assert_int_equal(r.results[0].configs[0].config_source, TOPIC_SRC_STATIC_BROKER);
 	assert_int_equal(describe(e, 4, BROKER, "", NULL).results[0].n_configs, 0);
 	assert_int_equal(
 		describe(e, 4, BROKER, "4", NULL).results[0].error_code, KE_INVALID_REQUEST);
+	stop(e);
+}
+
+static const config_t *described(struct env *e, int8_t type, const char *name, const char *key)
+{
+	struct kp_describe_configs_response r = describe(e, 4, type, name, key);
+	assert_int_equal(r.results[0].error_code, KE_NONE);
+	assert_int_equal(r.results[0].n_configs, 1);
+	return &r.results[0].configs[0];
+}
+
+static void test_keys_in_other_units_are_synonyms(void **state)
+{
+	struct env *e = *state;
+	start(e);
+	assert_int_equal(create(e, "t", 1), KE_NONE);
+	const config_t *c = described(e, TOPIC, "t", "retention.ms");
+	assert_true(kstr_equal(c->value, kstr_of("604800000")));
+	assert_int_equal(c->n_synonyms, 1);
+	assert_true(kstr_equal(c->synonyms[0].name, kstr_of("log.retention.hours")));
+	assert_true(kstr_equal(c->synonyms[0].value, kstr_of("168")));
+	assert_int_equal(alter_to(e, BROKER, "3", "log.retention.minutes", "2", false), KE_NONE);
+	c = described(e, TOPIC, "t", "retention.ms");
+	assert_true(kstr_equal(c->value, kstr_of("120000")));
+	assert_int_equal(c->config_source, TOPIC_SRC_DYNAMIC_BROKER);
+	assert_int_equal(c->n_synonyms, 2);
+	assert_true(kstr_equal(c->synonyms[0].name, kstr_of("log.retention.minutes")));
+	stop(e);
+}
+
+static void test_what_the_broker_is_told_at_run_time_holds_and_stays(void **state)
+{
+	struct env *e = *state;
+	start(e);
+	assert_int_equal(create(e, "t", 1), KE_NONE);
+	assert_int_equal(create(e, "own", 1), KE_NONE);
+	assert_int_equal(alter_to(e, TOPIC, "own", "max.message.bytes", "5000", false), KE_NONE);
+	assert_int_equal(alter_to(e, BROKER, "", "message.max.bytes", "3000", false), KE_NONE);
+	assert_int_equal(served_topic(e, "t")->config.max_message_bytes, 3000);
+	assert_int_equal(alter_to(e, BROKER, "3", "message.max.bytes", "2000", true), KE_NONE);
+	assert_int_equal(served_topic(e, "t")->config.max_message_bytes, 3000);
+	assert_int_equal(alter_to(e, BROKER, "3", "message.max.bytes", "2000", false), KE_NONE);
+	for (int life = 0; life < 2; life++) {
+		assert_int_equal(served_topic(e, "t")->config.max_message_bytes, 2000);
+		assert_int_equal(served_topic(e, "own")->config.max_message_bytes, 5000);
+		const config_t *c = described(e, BROKER, "3", "message.max.bytes");
+		assert_true(kstr_equal(c->value, kstr_of("2000")));
+		assert_int_equal(c->config_source, TOPIC_SRC_DYNAMIC_BROKER);
+		assert_false(c->read_only);
+		assert_int_equal(c->n_synonyms, 3);
+		assert_int_equal(c->synonyms[1].source, TOPIC_SRC_DYNAMIC_DEFAULT);
+		assert_true(kstr_equal(c->synonyms[1].value, kstr_of("3000")));
+		c = described(e, BROKER, "", "message.max.bytes");
+		assert_int_equal(c->config_source, TOPIC_SRC_DYNAMIC_DEFAULT);
+		assert_true(kstr_equal(c->value, kstr_of("3000")));
+		assert_int_equal(described(e, TOPIC, "t", "max.message.bytes")->config_source,
+			TOPIC_SRC_DYNAMIC_BROKER);
+		stop(e);
+		close_ctl(e);
+		open_ctl(e);
+		start(e);
+	}
+	/* the older request takes back what it does not name */
+	struct kp_alter_configs_request_resource r = {
+		.resource_type = BROKER, .resource_name = kstr_of("3")};
+	struct kp_alter_configs_request req = {.resources = &r, .n_resources = 1};
+	struct kp_alter_configs_response resp;
+	ask(e, KP_ALTER_CONFIGS, 2, &req, &resp);
+	assert_int_equal(resp.responses[0].error_code, KE_NONE);
+	assert_int_equal(served_topic(e, "t")->config.max_message_bytes, 3000);
+	stop(e);
+}
+
+static void test_what_the_broker_cannot_be_told_is_refused_and_changes_nothing(void **state)
+{
+	struct env *e = *state;
+	start(e);
+	assert_int_equal(create(e, "t", 1), KE_NONE);
+	uint32_t images = e->images_seen;
+	assert_int_equal(alter_to(e, BROKER, "3", "log.dirs", "/x", false), KE_INVALID_REQUEST);
+	assert_int_equal(alter_to(e, BROKER, "3", "no.such.key", "1", false), KE_INVALID_REQUEST);
+	assert_int_equal(
+		alter_to(e, BROKER, "9", "message.max.bytes", "1", false), KE_INVALID_REQUEST);
+	assert_int_equal(
+		alter_to(e, BROKER, "3", "log.retention.ms", "x", false), KE_INVALID_CONFIG);
+	assert_int_equal(
+		alter_to(e, BROKER, "3", "compression.type", "rar", false), KE_INVALID_CONFIG);
+	assert_int_equal(e->images_seen, images);
+	assert_int_equal(
+		described(e, BROKER, "3", "log.retention.ms")->config_source, TOPIC_SRC_DEFAULT);
 	stop(e);
 }
 
@@ -253,6 +346,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_a_topic_says_each_value_and_where_it_comes_from),
 		T(test_the_broker_says_its_configuration),
+		T(test_keys_in_other_units_are_synonyms),
+		T(test_what_the_broker_is_told_at_run_time_holds_and_stays),
+		T(test_what_the_broker_cannot_be_told_is_refused_and_changes_nothing),
 		T(test_what_has_no_configuration_is_refused),
 		T(test_an_alteration_is_in_force_and_stored_when_it_is_answered),
 		T(test_the_older_request_replaces_all_settings),

@@ -84,6 +84,7 @@ static void carry_out(struct env *e, struct msg *m)
 	case PART_WAIT:
 	case PART_TRIM:
 	case PART_PRODUCERS:
+	case PART_SIZE:
 		fail_msg("nobody waits or trims here");
 	}
 	mesh_answer(&e->shard[op->shard], m);

@@ -27,6 +27,7 @@ static inline size_t type_size(const struct kp_field *f)
 	case KP_INT32:
 		return 4;
 	case KP_INT64:
+	case KP_FLOAT64:
 		return 8;
 	case KP_UUID:
 		return sizeof(struct uuid);
@@ -73,6 +74,7 @@ static inline void random_value(const struct kp_field *f, int16_t version, bool 
 	case KP_INT16:
 	case KP_INT32:
 	case KP_INT64:
+	case KP_FLOAT64:
 	case KP_UUID:
 		for (size_t i = 0; i < type_size(f); i++)
 			((uint8_t *)at)[i] = (uint8_t)prng_next(rng);
@@ -114,7 +116,9 @@ static inline void random_fill(
 			random_value(f, version, nullable, at, rng, a);
 			continue;
 		}
-		int32_t n = nullable && prng_chance(rng, 1, 4) ? -1 : (int32_t)prng_below(rng, 4);
+		int32_t n = nullable && prng_chance(rng, 1, 4)
+				    ? -1
+				    : (int32_t)prng_below(rng, f->maybe ? 2 : 4);
 		*field_count(f, x) = n;
 		char *e = n > 0 ? arena_array(a, (size_t)n, type_size(f)) : NULL;
 		*(void **)at = e;

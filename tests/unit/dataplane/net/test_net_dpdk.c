@@ -1,319 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The dpdk transport on a port inside this process (ring:), two shards in one thread: the test puts
- * frames into one rte_ring and finds the answers in another. EAL starts once per process, so all
- * tests share it.
- */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/clock.h" /* before DPDK's headers, which have an NS_PER_S too */
-#include "net/net.h"
-
-#include <rte_config.h>
-#include <rte_mbuf.h>
-#include <rte_ring.h>
-
-#define SHARDS 2
-#define LOG_BYTES (1u << 20)
-#define FRAME_MAX 1600
-#define PORT 9092
-#define TURNS 50
-
-static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 9};
-static const uint8_t peer_ip[4] = {10, 9, 0, 9}, our_ip[4] = {10, 9, 0, 2};
-
-struct rig {
-	struct net_dpdk *d;
-	struct net *net[SHARDS];
-	struct rte_ring *in, *out;
-	struct rte_mempool *pool;
-	uint8_t our_mac[6];
-	uint64_t now;
-	struct net_event ev[64]; /* of the last turns */
-	uint32_t shard_of_ev[64];
-	uint32_t ev_count;
-	uint8_t data[64]; /* of the last NET_EV_DATA */
-	uint32_t data_len;
-	uint16_t next_port;
-};
-
-/* A segment of the peer's TCP. */
-struct seg {
-	uint16_t port;
-	uint32_t seq, ack;
-	uint8_t flags;
-	const char *text;
-};
-
-#define FIN 1
-#define SYN 2
-#define RST 4
-#define PSH 8
-#define ACK 16
-
-/* ---- frames ---- */
-
-static void inject(struct rig *r, const uint8_t *frame, uint32_t len)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(r->pool);
-	assert_non_null(m);
-	memcpy(rte_pktmbuf_append(m, (uint16_t)len), frame, len);
-	assert_int_equal(rte_ring_enqueue(r->in, m), 0);
-}
-
-/* The next frame that was sent into buf; its length, 0: none. */
-static uint32_t take(struct rig *r, uint8_t *buf)
-{
-	void *p;
-	if (rte_ring_dequeue(r->out, &p) != 0)
-		return 0;
-	struct rte_mbuf *m = p;
-	uint32_t len = rte_pktmbuf_data_len(m);
-	assert_int_equal(m->nb_segs, 1);
-	assert_true(len <= FRAME_MAX);
-	memcpy(buf, rte_pktmbuf_mtod(m, void *), len);
-	rte_pktmbuf_free(m);
-	return len;
-}
-
-static void drop_sent(struct rig *r)
-{
-	uint8_t buf[FRAME_MAX];
-	while (take(r, buf))
-		;
-}
-
-static uint16_t sum(const uint8_t *p, uint32_t len, uint32_t start)
-{
-	for (uint32_t i = 0; i < len; i++)
-		start += i % 2 ? p[i] : (uint32_t)p[i] << 8;
-	while (start >> 16)
-		start = (start & 0xffff) + (start >> 16);
-	return (uint16_t)~start;
-}
-
-static void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-/* Ethernet and IPv4 headers in front of len bytes of a protocol; the frame's length. */
-static uint32_t ip_frame(struct rig *r, uint8_t *f, uint8_t protocol, uint32_t len)
-{
-	memcpy(f, r->our_mac, 6);
-	memcpy(f + 6, peer_mac, 6);
-	put16(f + 12, 0x0800);
-	uint8_t *ip = f + 14;
-	memset(ip, 0, 20);
-	ip[0] = 0x45;
-	put16(ip + 2, 20 + len);
-	ip[8] = 64;
-	ip[9] = protocol;
-	memcpy(ip + 12, peer_ip, 4);
-	memcpy(ip + 16, our_ip, 4);
-	put16(ip + 10, sum(ip, 20, 0));
-	return 14 + 20 + len;
-}
-
-static void inject_seg(struct rig *r, const struct seg *s)
-{
-	uint8_t f[FRAME_MAX];
-	uint8_t *t = f + 34;
-	uint32_t text = s->text ? (uint32_t)strlen(s->text) : 0, pseudo = 6 + 20 + text;
-	memset(t, 0, 20);
-	put16(t, s->port);
-	put16(t + 2, PORT);
-	put32(t + 4, s->seq);
-	put32(t + 8, s->ack);
-	t[12] = 5 << 4;
-	t[13] = s->flags;
-	put16(t + 14, 60000);
-	memcpy(t + 20, s->text ? s->text : "", text);
-	for (uint32_t i = 0; i < 4; i += 2)
-		pseudo += (uint32_t)(peer_ip[i] << 8 | peer_ip[i + 1]) +
-			  (uint32_t)(our_ip[i] << 8 | our_ip[i + 1]);
-	put16(t + 16, sum(t, 20 + text, pseudo));
-	inject(r, f, ip_frame(r, f, 6, 20 + text));
-}
-
-static void inject_arp(struct rig *r, uint32_t op, const uint8_t target_mac[6])
-{
-	uint8_t f[60] = {0};
-	memset(f, 0xff, 6);
-	memcpy(f + 6, peer_mac, 6);
-	put16(f + 12, 0x0806);
-	put16(f + 14, 1);
-	put16(f + 16, 0x0800);
-	f[18] = 6;
-	f[19] = 4;
-	put16(f + 20, op);
-	memcpy(f + 22, peer_mac, 6);
-	memcpy(f + 28, peer_ip, 4);
-	memcpy(f + 32, target_mac, 6);
-	memcpy(f + 38, our_ip, 4);
-	inject(r, f, sizeof(f));
-}
-
-/* ---- turns ---- */
-
-static void turn_shard(struct rig *r, uint32_t shard)
-{
-	struct net_event ev[8];
-	uint32_t n = net_poll(r->net[shard], r->now, ev, 8);
-	for (uint32_t i = 0; i < n; i++) {
-		assert_true(r->ev_count < 64);
-		r->shard_of_ev[r->ev_count] = shard;
-		r->ev[r->ev_count++] = ev[i];
-		if (ev[i].kind == NET_EV_DATA) {
-			assert_true(ev[i].data.len <= sizeof(r->data));
-			memcpy(r->data, ev[i].data.p, ev[i].data.len);
-			r->data_len = ev[i].data.len;
-		}
-	}
-	net_flush(r->net[shard], r->now);
-}
-
-/* Enough turns for a frame to get anywhere; 100 us each. */
-static void turns(struct rig *r)
-{
-	r->ev_count = 0;
-	for (uint32_t i = 0; i < TURNS; i++) {
-		r->now += 100 * NS_PER_US;
-		for (uint32_t s = 0; s < SHARDS; s++)
-			turn_shard(r, s);
-	}
-}
-
-static const struct net_event *event(struct rig *r, enum net_event_kind kind)
-{
-	for (uint32_t i = 0; i < r->ev_count; i++)
-		if (r->ev[i].kind == kind)
-			return &r->ev[i];
-	fail_msg("no event of kind %d", (int)kind);
-	return NULL;
-}
-
-/* The next TCP segment to the peer's port, without options looked at. */
-static bool take_seg(struct rig *r, struct seg *s, char *text, uint32_t *text_len)
-{
-	uint8_t f[FRAME_MAX];
-	uint32_t len;
-	while ((len = take(r, f)) != 0) {
-		if (f[12] != 0x08 || f[13] != 0 || f[23] != 6)
-			continue;
-		const uint8_t *t = f + 34;
-		uint32_t head = (uint32_t)(t[12] >> 4) * 4;
-		*s = (struct seg){
-			.port = (uint16_t)(t[2] << 8 | t[3]),
-			.seq = get32(t + 4),
-			.ack = get32(t + 8),
-			.flags = t[13],
-		};
-		*text_len = (uint32_t)(f[16] << 8 | f[17]) - 20 - head;
-		memcpy(text, t + head, *text_len);
-		return true;
-	}
-	return false;
-}
-
-/* A connection from a port of its own; seq and ack of s are then the next ones of the peer. */
-static const struct net_event *handshake(struct rig *r, struct seg *s)
-{
-	char text[FRAME_MAX];
-	uint32_t len;
-	struct seg answer;
-	drop_sent(r);
-	*s = (struct seg){.port = r->next_port++, .seq = 1000, .flags = SYN};
-	inject_seg(r, s);
-	turns(r);
-	assert_true(take_seg(r, &answer, text, &len));
-	assert_int_equal(answer.flags, SYN | ACK);
-	assert_int_equal(answer.port, s->port);
-	s->seq++;
-	s->ack = answer.seq + 1;
-	s->flags = ACK;
-	inject_seg(r, s);
-	turns(r);
-	return event(r, NET_EV_ACCEPTED);
-}
-
-static void reset(struct rig *r, struct seg *s)
-{
-	s->flags = RST;
-	s->text = NULL;
-	inject_seg(r, s);
-	turns(r);
-	event(r, NET_EV_CLOSED);
-	drop_sent(r);
-}
-
-/* ---- group ---- */
-
-static int open_all(void **state)
-{
-	static struct rig r;
-	char err[512] = "";
-	struct net_dpdk_config cfg = {
-		.port = "ring:wire",
-		.address = "10.9.0.2/24",
-		.hugepages = "off",
-		.shards = SHARDS,
-		.log_bytes = LOG_BYTES,
-		.max_conns = 64,
-		.listen_port = PORT,
-	};
-	r.d = net_dpdk_open(&cfg, err, sizeof(err));
-	if (!r.d) {
-		print_error("%s\n", err);
-		return -1;
-	}
-	for (uint32_t i = 0; i < SHARDS; i++) {
-		r.net[i] = net_dpdk_shard(r.d, i, err, sizeof(err));
-		if (!r.net[i])
-			return -1;
-	}
-	r.in = rte_ring_lookup("wire_in");
-	r.out = rte_ring_lookup("wire_out");
-	r.pool = rte_pktmbuf_pool_create(
-		"test", 1023, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	r.now = clock_mono_ns();
-	r.next_port = 40000;
-	*state = &r;
-	return r.in && r.out && r.pool ? 0 : -1;
-}
-
-static int close_all(void **state)
-{
-	struct rig *r = *state;
-	drop_sent(r);
-	int leaked = (int)rte_mempool_in_use_count(r->pool);
-	for (uint32_t i = 0; i < SHARDS; i++)
-		net_fini(r->net[i]);
-	drop_sent(r);
-	net_dpdk_close(r->d);
-	return leaked;
-}
-
-/* ---- tests ---- */
+/* The dpdk transport on a port inside this process. */
+#include "net_dpdk_kit.h"
 
 static void test_the_log_memory_is_aligned_and_ours(void **state)
 {
@@ -365,6 +52,29 @@ static void test_an_echo_request_comes_back(void **state)
 	assert_int_equal(back[34], 0);
 	assert_memory_equal(back + 42, "millrace", 8);
 	assert_memory_equal(back, peer_mac, 6);
+}
+
+static void test_a_tag_that_only_has_a_priority_is_taken_off(void **state)
+{
+	struct rig *r = *state;
+	uint8_t f[FRAME_MAX], back[FRAME_MAX];
+	uint64_t before = PORT_SUM(r, drop_vlan_total);
+	uint8_t *icmp = f + 34;
+	for (uint32_t tci = 0xe000; tci < 0xe002; tci++) {
+		memset(icmp, 0, 64);
+		icmp[0] = 8;
+		put16(icmp + 2, sum(icmp, 64, 0));
+		uint32_t len = ip_frame(r, f, 1, 64);
+		memmove(f + 16, f + 12, len - 12);
+		put16(f + 12, 0x8100);
+		put16(f + 14, tci);
+		inject(r, f, len + 4);
+		turns(r);
+	}
+	assert_true(take(r, back) >= 98);
+	assert_int_equal(back[12] << 8 | back[13], 0x0800);
+	assert_int_equal(take(r, back), 0);
+	assert_int_equal(PORT_SUM(r, drop_vlan_total), before + 1);
 }
 
 static void test_flows_are_spread_and_each_stays_on_its_shard(void **state)
@@ -421,6 +131,98 @@ static void test_shard_one_answers_a_peer_that_only_shard_zero_has_heard(void **
 		}
 		reset(r, &s);
 	}
+}
+
+static void test_each_shard_hears_the_answer_to_its_own_arp_request(void **state)
+{
+	struct rig *r = *state;
+	char text[FRAME_MAX];
+	uint32_t len;
+	for (uint32_t i = 0; i < 16; i++) { /* to this or that shard; a peer never heard of */
+		struct seg s = {.port = r->next_port++, .seq = 1000, .flags = SYN}, answer;
+		r->peer_ip[3] = (uint8_t)(100 + i);
+		drop_sent(r);
+		inject_seg(r, &s);
+		turns(r);
+		assert_false(take_seg(r, &answer, text, &len));
+		inject_arp(r, 2, r->our_mac);
+		turns(r);
+		assert_true(take_seg(r, &answer, text, &len));
+		assert_int_equal(answer.flags, SYN | ACK);
+		s = (struct seg){.port = s.port, .seq = 1001, .flags = RST};
+		inject_seg(r, &s);
+		turns(r);
+	}
+	r->peer_ip[3] = 9;
+	drop_sent(r);
+}
+
+/* The SYN that was sent: its local port and sequence number. */
+static struct seg take_syn(struct rig *r)
+{
+	uint8_t f[FRAME_MAX];
+	uint32_t len;
+	while ((len = take(r, f)) != 0)
+		if (f[12] == 0x08 && f[13] == 0 && f[23] == 6 && (f[47] & (SYN | ACK)) == SYN)
+			return (struct seg){
+				.port = (uint16_t)(f[34] << 8 | f[35]), .seq = get32(f + 38)};
+	fail_msg("no SYN");
+	return (struct seg){0};
+}
+
+/* As inject_seg, to a port of ours: from PORT of the peer. */
+static void inject_answer(struct rig *r, const struct seg *s)
+{
+	uint8_t f[FRAME_MAX];
+	uint8_t *t = f + 34;
+	uint32_t pseudo = 6 + 20;
+	memset(t, 0, 20);
+	put16(t, PORT);
+	put16(t + 2, s->port);
+	put32(t + 4, s->seq);
+	put32(t + 8, s->ack);
+	t[12] = 5 << 4;
+	t[13] = s->flags;
+	put16(t + 14, 60000);
+	for (uint32_t i = 0; i < 4; i += 2)
+		pseudo += (uint32_t)(r->peer_ip[i] << 8 | r->peer_ip[i + 1]) +
+			  (uint32_t)(our_ip[i] << 8 | our_ip[i + 1]);
+	put16(t + 16, sum(t, 20, pseudo));
+	inject(r, f, ip_frame(r, f, 6, 20));
+}
+
+static void test_what_a_shard_connects_comes_back_to_it(void **state)
+{
+	struct rig *r = *state;
+	uint8_t ip[16] = {[10] = 0xff, 0xff};
+	memcpy(ip + 12, r->peer_ip, 4);
+	for (uint32_t i = 0; i < 16; i++) {
+		net_conn_t conn;
+		drop_sent(r);
+		assert_int_equal(net_connect(r->net[i % SHARDS], ip, PORT, &conn), 0);
+		turns(r);
+		struct seg s = take_syn(r);
+		s = (struct seg){.port = s.port, .seq = 5000, .ack = s.seq + 1, .flags = SYN | ACK};
+		inject_answer(r, &s);
+		turns(r);
+		const struct net_event *ev = event(r, NET_EV_CONNECTED);
+		assert_int_equal(r->shard_of_ev[ev - r->ev], i % SHARDS);
+		assert_true(ev->conn == conn);
+		assert_memory_equal(ev->peer.ip, ip, 16);
+		s = (struct seg){.port = s.port, .seq = 5001, .flags = RST};
+		inject_answer(r, &s);
+		turns(r);
+		assert_true(event(r, NET_EV_CLOSED)->conn == conn);
+	}
+	net_conn_t conn;
+	assert_int_equal(net_connect(r->net[0], ip, PORT, &conn), 0);
+	turns(r);
+	struct seg s = take_syn(r);
+	s = (struct seg){.port = s.port, .ack = s.seq + 1, .flags = RST | ACK};
+	inject_answer(r, &s); /* refused */
+	turns(r);
+	assert_true(event(r, NET_EV_CLOSED)->conn == conn);
+	drop_sent(r);
 }
 
 static void test_a_send_without_a_cookie_is_copied_and_not_reported(void **state)
@@ -518,6 +320,7 @@ static void test_frames_that_the_port_does_not_take_wait_and_are_dropped_after_a
 	struct seg s, answer;
 	char text[FRAME_MAX];
 	uint32_t len;
+	uint64_t before = PORT_SUM(r, drop_stuck_total) + PORT_SUM(r, drop_carrier_total);
 	handshake(r, &s);
 	drop_sent(r);
 	/* The wire is full. */
@@ -534,12 +337,141 @@ static void test_frames_that_the_port_does_not_take_wait_and_are_dropped_after_a
 		assert_ptr_equal(p, &marker);
 	turns(r);
 	assert_false(take_seg(r, &answer, text, &len)); /* it was dropped */
+	assert_true(PORT_SUM(r, drop_stuck_total) + PORT_SUM(r, drop_carrier_total) > before);
 	/* Room again: the peer asks again and gets its ACK. */
 	inject_seg(r, &s);
 	turns(r);
 	assert_true(take_seg(r, &answer, text, &len));
 	assert_int_equal(answer.ack, s.seq + 5);
 	s.seq += 5;
+	reset(r, &s);
+}
+
+/* The time of a peer that asks again after 200 ms. */
+static void wait_200_ms(struct rig *r)
+{
+	for (uint32_t i = 0; i < 40; i++)
+		turns(r);
+}
+
+static void test_shards_without_packet_buffers_go_on_when_there_are_some_again(void **state)
+{
+	struct rig *r = *state;
+	struct seg s, answer;
+	char text[FRAME_MAX];
+	uint32_t len, taken = 0;
+	static struct rte_mbuf *held[2 * 8192];
+	handshake(r, &s);
+	drop_sent(r);
+	/* What shards keep as a reserve for the next burst is used up by asking. */
+	uint64_t before = PORT_SUM(r, no_buffers_total);
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), "millrace_%u", i);
+		struct rte_mempool *pool = rte_mempool_lookup(name);
+		assert_non_null(pool);
+		while ((held[taken] = rte_pktmbuf_alloc(pool)) != NULL)
+			taken++;
+	}
+	s.flags = ACK | PSH;
+	s.text = "ping?";
+	for (uint32_t i = 0; i < 80; i++) {
+		inject_seg(r, &s);
+		turns(r);
+	}
+	assert_true(PORT_SUM(r, no_buffers_total) > before);
+	rte_pktmbuf_free_bulk(held, taken);
+	wait_200_ms(r);
+	drop_sent(r);
+	inject_seg(r, &s);
+	turns(r);
+	assert_true(take_seg(r, &answer, text, &len));
+	assert_int_equal(answer.ack, s.seq + 5);
+	s.seq += 5;
+	reset(r, &s);
+}
+
+static void test_a_frame_in_pieces_is_dropped_and_counted(void **state)
+{
+	struct rig *r = *state;
+	struct rte_mbuf *head = rte_pktmbuf_alloc(r->pool), *tail = rte_pktmbuf_alloc(r->pool);
+	uint64_t before = PORT_SUM(r, drop_segments_total);
+	memset(rte_pktmbuf_append(head, 60), 0, 60);
+	memset(rte_pktmbuf_append(tail, 60), 0, 60);
+	assert_int_equal(rte_pktmbuf_chain(head, tail), 0);
+	assert_int_equal(rte_ring_enqueue(r->in, head), 0);
+	turns(r);
+	assert_int_equal(PORT_SUM(r, drop_segments_total), before + 1);
+}
+
+static void test_a_shard_that_does_not_turn_does_not_stop_the_other(void **state)
+{
+	struct rig *r = *state;
+	struct seg s, answer;
+	char text[FRAME_MAX];
+	uint32_t len, shard = 0;
+	uint64_t before = PORT_SUM(r, drop_forward_total);
+	while (shard == 0) { /* shard 0 has the only queue */
+		const struct net_event *ev = handshake(r, &s);
+		shard = r->shard_of_ev[ev - r->ev];
+		if (shard == 0)
+			reset(r, &s);
+	}
+	s.flags = ACK | PSH;
+	s.text = "more";
+	for (uint32_t i = 0; i < 2500; i++) {
+		inject_seg(r, &s);
+		r->now += 100 * NS_PER_US;
+		turn_shard(r, 0);
+	}
+	assert_true(PORT_SUM(r, drop_forward_total) > before);
+	drop_sent(r);
+	wait_200_ms(r);
+	drop_sent(r);
+	inject_seg(r, &s);
+	turns(r);
+	assert_true(take_seg(r, &answer, text, &len));
+	assert_int_equal(answer.ack, s.seq + 4);
+	s.seq += 4;
+	reset(r, &s);
+}
+
+static void test_a_link_that_comes_back_is_announced_and_what_was_lost_is_sent_again(void **state)
+{
+	struct rig *r = *state;
+	struct seg s;
+	uint8_t f[FRAME_MAX];
+	uint32_t len, announced = 0;
+	uint16_t port;
+	assert_int_equal(rte_eth_dev_get_port_by_name("net_ring_wire", &port), 0);
+	const struct net_event *ev = handshake(r, &s);
+	uint32_t shard = r->shard_of_ev[ev - r->ev];
+	net_conn_t conn = ev->conn;
+	for (uint32_t i = 0; i < 250; i++) /* over a second: the link is looked at */
+		turns(r);
+	assert_int_equal(PORT_SUM(r, link_up), 1);
+	uint64_t changes = PORT_SUM(r, link_changes_total);
+	assert_int_equal(rte_eth_dev_set_link_down(port), 0);
+	struct net_iov iov = {.p = (const uint8_t *)"lost?", .len = 5};
+	assert_int_equal(net_send(r->net[shard], conn, &iov, 1, 77), 0);
+	for (uint32_t i = 0; i < 250; i++)
+		turns(r);
+	assert_int_equal(PORT_SUM(r, link_up), 0);
+	drop_sent(r);
+	assert_int_equal(rte_eth_dev_set_link_up(port), 0);
+	bool resent = false;
+	for (uint32_t i = 0; i < 500 && (announced < SHARDS || !resent); i++) {
+		turns(r);
+		while ((len = take(r, f)) != 0) {
+			announced += f[12] == 0x08 && f[13] == 0x06 && f[0] == 0xff;
+			resent |= len >= 59 && memcmp(f + len - 5, "lost?", 5) == 0;
+		}
+	}
+	assert_true(resent);
+	assert_int_equal(announced, SHARDS);
+	assert_int_equal(PORT_SUM(r, link_up), 1);
+	assert_int_equal(PORT_SUM(r, link_changes_total), changes + 2);
+	s.ack += 5;
 	reset(r, &s);
 }
 
@@ -577,6 +509,12 @@ static void test_a_refused_configuration_says_what_is_wrong(void **state)
 			"af_packet:INTERFACE, "
 			"memif:SOCKET, ring:NAME or pci:ADDRESS"},
 		{"tap:", "10.0.0.1/24", "", "dpdk.port=tap:: what follows 'tap:' is not a name"},
+		{"tap:x,fixed", "10.0.0.1/24", "",
+			"dpdk.port=tap:x,fixed: what follows the name is not KEY=VALUE,... for its "
+			"driver"},
+		{"ring:x,a=b", "10.0.0.1/24", "",
+			"dpdk.port=ring:x,a=b: what follows the name is not KEY=VALUE,... for its "
+			"driver"},
 		{"tap:x", "10.0.0.1/33", "",
 			"dpdk.address=10.0.0.1/33: give an IPv4 address and the length of its "
 			"network, for example "
@@ -609,13 +547,22 @@ int main(void)
 		cmocka_unit_test(test_at_the_start_our_address_is_announced),
 		cmocka_unit_test(test_an_arp_request_is_answered_once_though_there_are_two_shards),
 		cmocka_unit_test(test_an_echo_request_comes_back),
+		cmocka_unit_test(test_a_tag_that_only_has_a_priority_is_taken_off),
 		cmocka_unit_test(test_flows_are_spread_and_each_stays_on_its_shard),
 		cmocka_unit_test(test_shard_one_answers_a_peer_that_only_shard_zero_has_heard),
+		cmocka_unit_test(test_each_shard_hears_the_answer_to_its_own_arp_request),
+		cmocka_unit_test(test_what_a_shard_connects_comes_back_to_it),
 		cmocka_unit_test(test_a_send_without_a_cookie_is_copied_and_not_reported),
 		cmocka_unit_test(test_after_the_peers_fin_the_answer_goes_out_before_ours),
 		cmocka_unit_test(test_an_abort_sends_a_reset_and_reports_what_was_queued),
 		cmocka_unit_test(
 			test_frames_that_the_port_does_not_take_wait_and_are_dropped_after_a_while),
+		cmocka_unit_test(
+			test_shards_without_packet_buffers_go_on_when_there_are_some_again),
+		cmocka_unit_test(test_a_frame_in_pieces_is_dropped_and_counted),
+		cmocka_unit_test(test_a_shard_that_does_not_turn_does_not_stop_the_other),
+		cmocka_unit_test(
+			test_a_link_that_comes_back_is_announced_and_what_was_lost_is_sent_again),
 		cmocka_unit_test(test_garbage_is_counted_and_answered_with_nothing),
 	};
 	return cmocka_run_group_tests(tests, open_all, close_all);

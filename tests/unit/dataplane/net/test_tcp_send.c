@@ -2,6 +2,8 @@
 /* The send path against a peer played by the test. */
 #include "unit/dataplane/net/tcp_kit.h"
 
+#include "net/ipstack_int.h"
+
 static struct kit k;
 static uint8_t text[1 << 20];
 
@@ -561,9 +563,47 @@ static void a_connection_wraps_the_sequence_space_unharmed(void **state)
 	(void)state;
 }
 
+/* However a peer chooses its blocks, an ACK passes few records; the next one goes on. */
+static void an_ack_does_not_walk_over_all_that_is_in_flight(void **state)
+{
+	uint8_t f[128], opts[40];
+	(void)state;
+	kit_config(&k);
+	k.peer_wscale = 5;
+	k.cfg.send_slots_per_conn = 128;
+	kit_start(&k);
+	k.mute = true;
+	kit_put(&k, TCP_SYN, 0, 0, k.peer_wnd, NULL, 0);
+	struct tcb *c = &k.s->tcp.tcbs[0];
+	struct ip_out_frame out;
+	assert_int_equal(ipstack_tx_pop(k.s, k.now, &out, 1), 1);
+	k.our_iss = c->iss;
+	c->sack_ok = true; /* as if the SYN had offered it */
+	kit_put(&k, TCP_ACK, 1, 1, 65535, NULL, 0);
+	kit_turn(&k);
+	c->cwnd = sizeof(text);
+	kit_send(&k, text, sizeof(text), 1);
+	while (ipstack_tx_pop(k.s, k.now, &out, 1) > 0)
+		continue;
+	assert_int_equal(tcp_flight(c), sizeof(text));
+	uint32_t end = c->snd_max, acks = 0;
+	struct tcp_opts o = {.wscale = -1, .nsack = 1, .sack = {{end - 1460, end}}};
+	while (c->sacked == 0 && acks < 10) {
+		uint32_t n = kit_frame(&k, f, TCP_ACK, k.peer_iss + 1, c->snd_una, 65535, opts,
+			tcp_opts_build(opts, &o), NULL, 0);
+		ipstack_input(k.s, k.now, f, n, false, false, f);
+		ipstack_check(k.s);
+		acks++;
+	}
+	assert_int_equal(c->sacked, 1460);
+	assert_in_range(acks, 3, 4); /* 719 records, 256 of them by each */
+	kit_stop(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_ack_does_not_walk_over_all_that_is_in_flight),
 		cmocka_unit_test(the_initial_window_is_ten_segments),
 		cmocka_unit_test(cwnd_limits_the_flight_and_not_the_burst),
 		cmocka_unit_test(cookies_are_reported_once_when_all_bytes_are_acknowledged),

@@ -337,6 +337,31 @@ static void upkeep_that_fails_takes_the_partition_offline(void **state)
 	fx_free(f);
 }
 
+static void a_partition_tells_how_large_its_log_is_and_where(void **state)
+{
+	struct fx *f = fx_new(16, 4, fx_config());
+	struct part_op op = {.kind = PART_SIZE, .current_leader_epoch = -1};
+	fx_append(f, 2, 100, 1);
+	fx_start(f, &op);
+	assert_int_equal(fx_front(f)->op, ST_SIZE);
+	fx_front(f)->size.bytes = 4711;
+	fx_answer(f, ST_OK);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_NONE);
+	assert_int_equal(op.size.bytes, 4711);
+	assert_int_equal(op.size.dir, f->part.dir);
+	fx_start(f, &op);
+	fx_answer(f, ST_E_IO);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_KAFKA_STORAGE_ERROR);
+	assert_int_equal(f->part.state, PART_OFFLINE);
+	fx_start(f, &op);
+	assert_ptr_equal(fx_done(f), &op);
+	assert_int_equal(op.error, KE_KAFKA_STORAGE_ERROR);
+	assert_int_equal(op.size.dir, f->part.dir);
+	fx_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +377,7 @@ int main(void)
 		cmocka_unit_test(the_answer_of_upkeep_moves_the_logs_start_but_never_back),
 		cmocka_unit_test(an_expired_active_segment_is_left_by_the_next_append),
 		cmocka_unit_test(a_partition_closes_while_upkeep_is_under_way),
+		cmocka_unit_test(a_partition_tells_how_large_its_log_is_and_where),
 		cmocka_unit_test(upkeep_that_fails_takes_the_partition_offline),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

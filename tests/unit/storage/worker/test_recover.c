@@ -636,6 +636,28 @@ static void test_a_note_comes_back_whole_or_not_at_all(void **state)
 	stop(f);
 }
 
+static uint64_t size_of(struct fixture *f)
+{
+	struct st_req r = {.op = ST_SIZE, .log = f->l.log};
+	assert_int_equal(kit_do(&f->kit, &r), ST_OK);
+	return r.size.bytes;
+}
+
+static void test_the_size_is_that_of_all_segments_also_after_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	assert_int_equal(size_of(f), 0);
+	for (int i = 0; i < 6; i++)
+		append(f, 20000, i % 2 == 1);
+	uint64_t before = size_of(f);
+	assert_true(before >= 6 * 20000ul && before < 6 * 21000ul);
+	fill(f);
+	assert_int_equal(size_of(f), before);
+	restart(f, true);
+	assert_int_equal(size_of(f), before);
+	stop(f);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -645,6 +667,7 @@ int main(void)
 		T(test_fill_pages_are_written_once),
 		T(test_log_has_no_files_before_its_first_page_is_full),
 		T(test_a_note_comes_back_whole_or_not_at_all),
+		T(test_the_size_is_that_of_all_segments_also_after_a_restart),
 		T(test_close_with_pending_bytes_releases_them_and_opens_again),
 		T(test_close_waits_for_lookups_and_trims_asked_before_it),
 		T(test_delete_answers_a_fill_that_waits_for_room),

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MR_GROUP_CON_H
+#define MR_GROUP_CON_H
+
+#include "base/uuid.h"
+#include "control/group/group_int.h"
+#include "kafka/image.h"
+
+/*
+ * Groups of the consumer protocol (KIP-848). Private to control/group. The coordinator assigns:
+ * each change of subscriptions or topics makes a new group epoch, each epoch a target assignment,
+ * and each heartbeat takes one member a step towards its target:
+ *
+ *              nothing to give up, all of the target is free
+ *        ┌──────────────────────────────────────────────────────┐
+ *        │                    has given it up                    ▼
+ *   (any state) ──must give up──► UNREVOKED ───────────────► STABLE, at the target's epoch
+ *        │                            │                          ▲
+ *        │                            ▼                          │ they are free
+ *        └──others own a part──► UNRELEASED ─────────────────────┘
+ *
+ * A partition has at most one owner: whoever it is assigned to, or who has still to give it up.
+ * What a member is told waits until the records of it are durable.
+ */
+
+enum con_state {
+	CON_STABLE = 1, /* the numbers are those of Kafka's records */
+	CON_UNREVOKED = 2,
+	CON_UNRELEASED = 3,
+};
+
+#define CON_EPOCH_LEAVE (-1)
+#define CON_EPOCH_LEAVE_STATIC (-2)
+
+/* Partitions, in order: slot of the topic << 32 | partition. */
+struct con_set {
+	uint64_t *v;
+	uint32_t count;
+};
+static inline uint64_t con_part(uint32_t slot, int32_t partition)
+{
+	return (uint64_t)slot << 32 | (uint32_t)partition;
+}
+static inline uint32_t con_slot_of(uint64_t part)
+{
+	return (uint32_t)(part >> 32);
+}
+static inline int32_t con_index_of(uint64_t part)
+{
+	return (int32_t)(uint32_t)part;
+}
+
+/* A topic that the group subscribes to or owns partitions of. */
+struct con_slot {
+	struct map_node by_id; /* key: the bytes of id */
+	struct uuid id;
+	uint32_t number;      /* index in slots */
+	int32_t partitions;   /* as of the last image; 0: not subscribed, or gone */
+	uint32_t subscribers; /* by con_refresh */
+	uint32_t room;
+	struct con_member **owner; /* by partition, below room */
+};
+
+/* Names in order, without doubles. One allocation. */
+struct con_names {
+	uint32_t count;
+	struct kstr v[];
+};
+
+/* What a regular expression stands for. */
+struct con_regex {
+	struct list node; /* of grp_con.regexes */
+	struct kstr text;
+	uint64_t image_epoch;
+	struct con_names *names;
+	bool used;
+};
+
+struct con_member {
+	struct map_node by_id;
+	struct map_node by_instance;
+	struct list node; /* of grp_con.members, in order of joining */
+	struct grp *group;
+	struct kstr id;
+	struct kstr instance; /* null: dynamic */
+	struct kstr rack;
+	struct kstr client_id;
+	struct kstr client_host;
+	struct con_names *names; /* NULL: none */
+	struct kstr regex;	 /* null: none */
+	struct kstr assignor;	 /* null: any */
+	int32_t rebalance_ms;
+	int32_t epoch;
+	int32_t prev_epoch;
+	enum con_state state;
+	struct con_set assigned;
+	struct con_set revoking; /* assigned before, and not given up yet */
+	struct con_set target;
+	uint32_t *slots; /* that it subscribes to, in order */
+	uint32_t n_slots;
+	uint32_t index; /* of the assignor */
+	bool described; /* its subscription was read from the log, or written */
+	/* to be written */
+	bool write_subscription;
+	bool write_target;
+	bool write_current;
+	struct grp_timer session;
+	struct grp_timer revoke;
+};
+
+/* A member that has left: its records are to be dropped. */
+struct con_gone {
+	struct list node;
+	struct kstr id;
+};
+
+/* An answer that waits for the write before it. */
+struct con_reply {
+	struct list node;
+	void *token;
+	uint64_t after;
+	char id[40];
+	struct kp_consumer_group_heartbeat_response res;
+	struct kp_consumer_group_heartbeat_response_assignment assignment;
+};
+
+struct grp_con {
+	struct grp *group;
+	int32_t epoch;
+	int32_t target_epoch;
+	uint64_t hash; /* of the topics that are subscribed to */
+	uint64_t image_epoch;
+	bool stale; /* subscriptions have changed since con_refresh */
+	struct list members;
+	struct map by_id;
+	struct map by_instance;
+	struct list regexes;
+	struct con_slot **slots;
+	uint32_t n_slots, room_slots;
+	struct map slots_by_id;
+	/* to be written */
+	bool write_epoch;
+	bool write_target_epoch;
+	bool drop_classic; /* the record of the classic group that it was */
+	struct list gone;
+	/* writes */
+	uint64_t sent, done;
+	struct list replies; /* struct con_reply, in order of `after` */
+};
+
+/* ---- con_set.c: sets; false: no memory, *out is empty ---- */
+bool con_set_copy(struct grp_core *c, const uint64_t *v, uint32_t n, struct con_set *out);
+void con_set_free(struct grp_core *c, struct con_set *s);
+bool con_set_has(const struct con_set *s, uint64_t part);
+bool con_set_equal(const struct con_set *a, const struct con_set *b);
+bool con_set_within(const struct con_set *a, const struct con_set *b); /* all of a is in b */
+bool con_set_meet(const struct con_set *a, const struct con_set *b);   /* something is in both */
+/* Those of a that are in b (in = true), or are not. */
+bool con_set_filter(struct grp_core *c, const struct con_set *a, const struct con_set *b, bool in,
+	struct con_set *out);
+void con_sort(uint64_t *v, uint32_t n);
+/* Sorted copies of names, without doubles and nulls. NULL: no memory. */
+struct con_names *con_names_new(struct grp_core *c, const struct kstr *v, uint32_t n);
+bool con_names_equal(const struct con_names *a, const struct con_names *b);
+int con_kstr_order(struct kstr a, struct kstr b);
+
+/* ---- con_group.c: the group, its topics, members and partitions ---- */
+/* Makes a consumer group of one that has no members. False: no memory. */
+bool con_begin(struct grp *g);
+/* Frees it; answers that wait get `error`. */
+void con_end(struct grp *g, int16_t error);
+/* The slot of a topic; UINT32_MAX: no memory. */
+uint32_t con_slot_get(struct grp_con *con, const struct uuid *id);
+struct con_slot *con_slot_find(const struct grp_con *con, const struct uuid *id);
+struct con_member *con_member_find(const struct grp_con *con, struct kstr id);
+struct con_member *con_member_static(const struct grp_con *con, struct kstr instance);
+struct con_member *con_member_new(struct grp *g, struct kstr id, struct kstr instance);
+/* Takes it out, with what it owns; `drop`: its records go too. */
+void con_member_remove(struct con_member *m, bool drop);
+/* Takes both sets; the partitions get or lose their owner. CHECKs that the new ones are free. */
+bool con_own(struct con_member *m, struct con_set assigned, struct con_set revoking);
+/* The owner of what it has, that nobody had: after a replay. */
+void con_own_as_is(struct con_member *m);
+struct con_member *con_owner_of(const struct grp_con *con, uint64_t part);
+/* False: no memory for the owner of this partition. */
+bool con_owner_room(struct grp_con *con, uint64_t part);
+/* A new group epoch: with the next heartbeat there is a new target assignment. */
+void con_bump(struct grp_con *con);
+void con_state_follow(struct grp *g, struct grp_now now);
+const char *con_state_name(const struct grp_con *con);
+
+/* ---- con_topics.c ---- */
+/* Finds out which topics the members subscribe to, and con->hash of them. False: no memory. */
+bool con_refresh(struct grp *g);
+/* KE_INVALID_REGULAR_EXPRESSION or KE_NONE. */
+int16_t con_regex_check(struct kstr text);
+/* Whether the targets are all partitions of the topics that are subscribed to. After con_refresh.
+ */
+bool con_targets_whole(const struct grp_con *con);
+bool con_reads(const struct grp_con *con, struct kstr topic);
+
+/* ---- con_assign.c ---- */
+bool con_assignor_known(struct kstr name);
+const char *con_assignor_of(const struct grp_con *con);
+/* New targets for all members, for con->epoch. False: no memory, nothing was changed. */
+bool con_assign(struct grp *g);
+
+/* ---- con_reconcile.c ---- */
+/* One step of m towards its target. owned NULL: it did not say. False: no memory. */
+bool con_reconcile(struct con_member *m, const struct con_set *owned, struct grp_now now);
+
+/* ---- con_heartbeat.c ---- */
+void con_session_expired(struct con_member *m, struct grp_now now);
+void con_revoke_expired(struct con_member *m, struct grp_now now);
+void con_session_restart(struct con_member *m, struct grp_now now);
+/* A commit of, or a fetch by, a member. */
+int16_t con_validate(const struct grp *g, struct kstr member_id, int32_t epoch);
+
+/* ---- con_write.c ---- */
+/* Sends what is to be written, if anything. False: it could not be; it is tried again later. */
+bool con_flush(struct grp *g, struct grp_now now);
+void con_written(struct grp *g, int16_t error);
+void con_reply_later(struct grp *g, struct con_reply *r);
+/* Tombstones of the group itself, and of members whose tombstones are still to be written. */
+void con_rec_drop(struct grp_recs *r, const struct grp *g);
+/* An empty group gives its place to one of the classic protocol. */
+void con_make_classic(struct grp *g, struct grp_now now);
+
+/* ---- con_replay.c ---- */
+bool con_replay(struct grp_core *c, const struct rec_key *k, struct kbytes value);
+/* All of the log was replayed: members that have no subscription go, owners are found. False: the
+   group has nothing. */
+void con_loaded(struct grp *g, struct grp_now now);
+
+/* ---- con_check.c ---- */
+void con_check(const struct grp *g);
+
+#endif

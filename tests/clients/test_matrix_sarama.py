@@ -1,0 +1,18 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Client matrix: sarama."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import checks  # noqa: E402
+import matrix  # noqa: E402
+
+
+def main(t):
+    matrix.main(t, matrix.go_program("sarama", os.path.join(matrix.ADAPTERS, "go")))
+
+
+if __name__ == "__main__":
+    checks.run(main)

@@ -1,0 +1,14 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Consumer groups: the clients' script, with the broker on dpdk over a tap port with two shards and two queues."""
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "clients")]
+
+import on_tap  # noqa: E402
+import test_group_kcat  # noqa: E402
+
+if __name__ == "__main__":
+    on_tap.run(test_group_kcat.main)
