@@ -197,6 +197,15 @@ static bool modules_stopped(struct loop *l)
 	return all;
 }
 
+static void tell_shards(struct loop *l, enum msg_kind kind)
+{
+	l->stops_left = ctl_shards(&l->c);
+	for (uint16_t i = 0; i < ctl_shards(&l->c); i++) {
+		l->stops[i] = (struct msg){.kind = kind};
+		mesh_ask(&l->c.port, i, &l->stops[i]);
+	}
+}
+
 /* Everything that control has begun is finished: then the shards may go. */
 static void drain(struct loop *l)
 {
@@ -206,11 +215,15 @@ static void drain(struct loop *l)
 		admin_has_ordered(l->admin))
 		return;
 	set_state(l, CTL_STOPPING);
-	l->stops_left = ctl_shards(c);
-	for (uint16_t i = 0; i < ctl_shards(c); i++) {
-		l->stops[i] = (struct msg){.kind = MSG_STOP};
-		mesh_ask(&c->port, i, &l->stops[i]);
-	}
+	tell_shards(l, MSG_DISCONNECT);
+}
+
+/* Logs are closed when no shard has a request any more that could ask another for its own. */
+static void disconnect_answered(struct loop *l)
+{
+	CHECK(l->state == CTL_STOPPING && l->stops_left > 0);
+	if (--l->stops_left == 0)
+		tell_shards(l, MSG_STOP);
 }
 
 static void stop_answered(struct loop *l, const struct msg *m)
@@ -291,6 +304,8 @@ static void receive(struct loop *l)
 	for (uint32_t i = 0; i < n; i++) {
 		if (in[i]->answer && in[i]->kind == MSG_STOP)
 			stop_answered(l, in[i]);
+		else if (in[i]->answer && in[i]->kind == MSG_DISCONNECT)
+			disconnect_answered(l);
 		else if (in[i]->answer && in[i]->kind == MSG_CONNECTIONS)
 			admin_connections(l->admin, &in[i]->page);
 		else if (in[i]->answer && in[i]->kind == MSG_CAPTURE)

@@ -26,7 +26,7 @@ enum ctl_state {
 	CTL_STARTING, /* the first image is on its way to the shards */
 	CTL_SERVING,
 	CTL_DRAINING, /* modules flush; new requests are hung up */
-	CTL_STOPPING, /* MSG_STOP is out */
+	CTL_STOPPING, /* MSG_DISCONNECT is out, then MSG_STOP */
 	CTL_STOPPED,
 };
 

@@ -49,9 +49,11 @@ enum msg_kind {
 	/* control -> shard: frames for a capture, or no more (`capture`; its tape stays control's).
 	 */
 	MSG_CAPTURE,
-	/* control -> shard: finish (`stop`): close the listener and all connections, finish what is
-	   in flight; back when nothing is left. The shard's thread ends after it has sent the
-	   answer. */
+	/* control -> shard: close the listener and all connections; back when no request is left
+	   here. Others are answered on: their requests may still ask for what is here. */
+	MSG_DISCONNECT,
+	/* control -> shard, when no shard has a request any more: finish (`stop`): close all logs;
+	   back when nothing is left. The shard's thread ends after it has sent the answer. */
 	MSG_STOP,
 };
 

@@ -153,6 +153,7 @@ static void route_answer(struct shard *s, struct msg *m)
 	case MSG_IMAGE:
 	case MSG_CONNECTIONS:
 	case MSG_CAPTURE:
+	case MSG_DISCONNECT:
 	case MSG_STOP:
 		break;
 	}
@@ -189,8 +190,12 @@ void route_message(struct shard *s, struct msg *m)
 		CHECK(net_capture(s->net, &m->capture) == 0);
 		mesh_answer(&s->port, m);
 		return;
+	case MSG_DISCONNECT:
+		CHECK(!s->disconnect_msg && !s->stopping);
+		s->disconnect_msg = m;
+		return;
 	case MSG_STOP:
-		CHECK(!s->stop_msg);
+		CHECK(!s->stop_msg && s->stopping && !s->disconnect_msg);
 		s->stop_msg = m;
 		return;
 	case MSG_REQUEST:

@@ -238,20 +238,26 @@ static void shard_housekeeping(struct shard *s)
 	metric_set(&s->metrics.producers_forgotten_total, s->producers.forgotten);
 }
 
-/* MSG_STOP: no new connections, end of all sessions, then of all logs; then the answer. */
-static void shard_stop_turn(struct shard *s)
+/* No new connections, end of all sessions. True when no request is left. */
+static bool shard_disconnect(struct shard *s)
 {
-	if (!s->stop_msg)
-		return;
 	if (!s->stopping) {
 		s->stopping = true;
 		net_stop_listening(s->net);
 		list_for_each_safe (it, &s->sessions)
 			session_close(list_entry(it, struct session, node), true);
 	}
-	if (s->session_count > 0 || s->request_slab.used > 0)
-		return;
-	if (!shard_topics_stop(s))
+	return s->session_count == 0 && s->request_slab.used == 0;
+}
+
+/* First the connections of all shards, then their logs: a shard that is gone answers nobody. */
+static void shard_stop_turn(struct shard *s)
+{
+	if (s->disconnect_msg && shard_disconnect(s)) {
+		mesh_answer(&s->port, s->disconnect_msg);
+		s->disconnect_msg = NULL;
+	}
+	if (!s->stop_msg || !shard_topics_stop(s))
 		return;
 	route_drain(s);
 	struct msg *m = s->stop_msg;

@@ -147,6 +147,7 @@ struct shard {
 	bool untold;		 /* some are offline and not told */
 	struct msg *offline_msg; /* at control */
 	struct msg *image_msg;	 /* MSG_IMAGE not yet answered */
+	struct msg *disconnect_msg;
 	struct msg *stop_msg;
 	bool stopping;
 	bool failed; /* a partition was offline at the stop */

@@ -349,10 +349,16 @@ static int world_teardown(void **state)
 	struct msg stop = {.kind = MSG_STOP};
 	w->worker.hold = w->worker.hold_cleans = w->worker.hold_trims = false;
 	w->net.hold_sent = false;
+	struct msg disconnect = {.kind = MSG_DISCONNECT};
+	struct msg *back[2];
+	mesh_ask(&w->control, 0, &disconnect);
+	mesh_flush(&w->control);
+	turn(w, 10);
+	assert_int_equal(mesh_recv(&w->control, back, 2), 1);
+	assert_ptr_equal(back[0], &disconnect);
 	mesh_ask(&w->control, 0, &stop);
 	mesh_flush(&w->control);
 	turn(w, 10);
-	struct msg *back[2];
 	assert_int_equal(mesh_recv(&w->control, back, 2), 1);
 	assert_ptr_equal(back[0], &stop);
 	assert_int_equal(w->shard->request_slab.used, 0);

@@ -49,6 +49,9 @@ struct env {
 	/* What a shard does with operations and releases; NULL: it is not the leader. */
 	void (*on_op)(struct env *e, uint16_t shard, struct msg *m);
 	void *on_op_arg;
+	bool hold_disconnects; /* do not answer */
+	struct msg *disconnect[SHARDS];
+	unsigned disconnects;
 	unsigned stops;
 	bool unclean;
 	uint32_t logs_found; /* in log.dirs */
@@ -76,7 +79,7 @@ static inline void open_ctl(struct env *e)
 		.logs_found = e->logs_found,
 		.listen_port = 4242,
 	};
-	e->stops = 0;
+	e->stops = e->disconnects = 0;
 	e->c = ctl_create(&opt, e->err, sizeof(e->err));
 	if (!e->c)
 		fail_msg("%s", e->err);
@@ -123,6 +126,12 @@ static inline void shard_question(struct env *e, uint16_t i, struct msg *m)
 		e->images_seen++;
 		if (!e->hold_images)
 			ack_image(e, i);
+		return;
+	case MSG_DISCONNECT:
+		e->disconnect[i] = m;
+		e->disconnects++;
+		if (!e->hold_disconnects)
+			mesh_answer(&e->shard[i], m);
 		return;
 	case MSG_STOP:
 		e->stops++;

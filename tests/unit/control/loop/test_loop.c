@@ -213,6 +213,24 @@ static void test_a_stop_during_the_start_is_in_order_too(void **state)
 	assert_int_equal(ctl_state_of(e->c), CTL_STOPPED);
 }
 
+/* A shard that has ended answers nobody: it would leave requests of the others waiting. */
+static void test_no_shard_ends_while_another_has_requests(void **state)
+{
+	struct env *e = *state;
+	start(e);
+	e->hold_disconnects = true;
+	ctl_shutdown(e->c);
+	settle(e);
+	assert_int_equal(e->disconnects, SHARDS);
+	mesh_answer(&e->shard[0], e->disconnect[0]);
+	settle(e);
+	assert_int_equal(e->stops, 0);
+	mesh_answer(&e->shard[1], e->disconnect[1]);
+	settle(e);
+	assert_int_equal(e->stops, SHARDS);
+	assert_int_equal(ctl_state_of(e->c), CTL_STOPPED);
+}
+
 static void test_a_shard_that_did_not_end_cleanly_is_told(void **state)
 {
 	struct env *e = *state;
@@ -256,6 +274,7 @@ int main(void)
 		T(test_partitions_whose_logs_fail_have_no_leader_any_more),
 		T(test_a_stop_waits_for_the_image_on_its_way_and_answers_what_is_parked),
 		T(test_a_stop_during_the_start_is_in_order_too),
+		T(test_no_shard_ends_while_another_has_requests),
 		T(test_a_shard_that_did_not_end_cleanly_is_told),
 		T(test_a_signal_asks_for_a_stop),
 	};
