@@ -19,6 +19,9 @@
  *        │                            ▼                          │ they are free
  *        └──others own a part──► UNRELEASED ─────────────────────┘
  *
+ * Members of the classic protocol may be in it too, while an application moves from one protocol to
+ * the other (con_migrate.c); for these JoinGroup is the step, SyncGroup tells them what they have.
+ *
  * A partition has at most one owner: whoever it is assigned to, or who has still to give it up.
  * What a member is told waits until the records of it are durable.
  */
@@ -99,6 +102,9 @@ struct con_member {
 	uint32_t *slots; /* that it subscribes to, in order */
 	uint32_t n_slots;
 	uint32_t index; /* of the assignor */
+	/* of the classic protocol: what it offers, NULL: of ours; its own session timeout */
+	struct grp_protocols *classic;
+	int32_t session_ms;
 	bool described; /* its subscription was read from the log, or written */
 	/* to be written */
 	bool write_subscription;
@@ -106,6 +112,7 @@ struct con_member {
 	bool write_current;
 	struct grp_timer session;
 	struct grp_timer revoke;
+	struct grp_timer rejoin; /* of the classic protocol: it has to join, or to sync */
 };
 
 /* A member that has left: its records are to be dropped. */
@@ -114,14 +121,21 @@ struct con_gone {
 	struct kstr id;
 };
 
-/* An answer that waits for the write before it. */
+enum con_reply_kind { CON_R_HEARTBEAT, CON_R_JOIN, CON_R_SYNC };
+
+/* An answer that waits for the write before it. What it refers to follows it. */
 struct con_reply {
 	struct list node;
 	void *token;
 	uint64_t after;
-	char id[40];
-	struct kp_consumer_group_heartbeat_response res;
+	enum con_reply_kind kind;
+	union {
+		struct kp_consumer_group_heartbeat_response res;
+		struct kp_join_group_response join;
+		struct kp_sync_group_response sync;
+	};
 	struct kp_consumer_group_heartbeat_response_assignment assignment;
+	char id[40];
 };
 
 struct grp_con {
@@ -130,7 +144,9 @@ struct grp_con {
 	int32_t target_epoch;
 	uint64_t hash; /* of the topics that are subscribed to */
 	uint64_t image_epoch;
-	bool stale; /* subscriptions have changed since con_refresh */
+	bool stale;	    /* subscriptions have changed since con_refresh */
+	int32_t life;	    /* tells its writes from those of one before */
+	uint32_t n_classic; /* members of the classic protocol */
 	struct list members;
 	struct map by_id;
 	struct map by_instance;
@@ -141,7 +157,8 @@ struct grp_con {
 	/* to be written */
 	bool write_epoch;
 	bool write_target_epoch;
-	bool drop_classic; /* the record of the classic group that it was */
+	bool was_classic;  /* the log has a record of the classic group that it was */
+	bool drop_classic; /* that record */
 	struct list gone;
 	/* writes */
 	uint64_t sent, done;
@@ -167,16 +184,16 @@ int con_kstr_order(struct kstr a, struct kstr b);
 /* ---- con_group.c: the group, its topics, members and partitions ---- */
 /* Makes a consumer group of one that has no members. False: no memory. */
 bool con_begin(struct grp *g);
+/* Its two steps: an empty con; and what was the classic group's is now con's. */
+bool con_make(struct grp *g);
+void con_take_over(struct grp *g);
 /* Frees it; answers that wait get `error`. */
 void con_end(struct grp *g, int16_t error);
 /* The slot of a topic; UINT32_MAX: no memory. */
 uint32_t con_slot_get(struct grp_con *con, const struct uuid *id);
 struct con_slot *con_slot_find(const struct grp_con *con, const struct uuid *id);
-struct con_member *con_member_find(const struct grp_con *con, struct kstr id);
-struct con_member *con_member_static(const struct grp_con *con, struct kstr instance);
-struct con_member *con_member_new(struct grp *g, struct kstr id, struct kstr instance);
-/* Takes it out, with what it owns; `drop`: its records go too. */
-void con_member_remove(struct con_member *m, bool drop);
+/* Nobody has what m has. */
+void con_disown(struct con_member *m);
 /* Takes both sets; the partitions get or lose their owner. CHECKs that the new ones are free. */
 bool con_own(struct con_member *m, struct con_set assigned, struct con_set revoking);
 /* The owner of what it has, that nobody had: after a replay. */
@@ -188,6 +205,28 @@ bool con_owner_room(struct grp_con *con, uint64_t part);
 void con_bump(struct grp_con *con);
 void con_state_follow(struct grp *g, struct grp_now now);
 const char *con_state_name(const struct grp_con *con);
+
+/* ---- con_member.c ---- */
+struct con_member *con_member_find(const struct grp_con *con, struct kstr id);
+struct con_member *con_member_static(const struct grp_con *con, struct kstr instance);
+struct con_member *con_member_new(struct grp *g, struct kstr id, struct kstr instance);
+/* Takes it out, with what it owns; `drop`: its records go too. */
+void con_member_remove(struct con_member *m, bool drop);
+/* The same for one that has left or is let go: a new group epoch. con_settle has to follow. */
+void con_member_gone(struct con_member *m, struct grp_now now);
+/* After members have gone. The group may be of the classic protocol then. False: as con_flush. */
+bool con_settle(struct grp *g, struct grp_now now);
+/* A static member under a new id has what the one before had, which goes. NULL: no memory. */
+struct con_member *con_member_replace(struct con_member *old, struct kstr id);
+/* Puts `now` in the place of *s if it differs. -1: no memory; 1: it did. */
+int con_set_text(struct grp_core *c, struct kstr *s, struct kstr now);
+/* The same for the topics that it subscribes to by name. */
+int con_set_names(struct con_member *m, const struct kstr *v, uint32_t n);
+/* Takes what it offers as one of the classic protocol; NULL: it is not. */
+void con_member_classic(struct con_member *m, struct grp_protocols *offers);
+void con_session_restart(struct con_member *m, struct grp_now now);
+void con_session_expired(struct con_member *m, struct grp_now now);
+void con_revoke_expired(struct con_member *m, struct grp_now now);
 
 /* ---- con_topics.c ---- */
 /* Finds out which topics the members subscribe to, and con->hash of them. False: no memory. */
@@ -208,19 +247,65 @@ bool con_assign(struct grp *g);
 /* ---- con_reconcile.c ---- */
 /* One step of m towards its target. owned NULL: it did not say. False: no memory. */
 bool con_reconcile(struct con_member *m, const struct con_set *owned, struct grp_now now);
+/* Whether nobody else has any of m's target. */
+bool con_target_free(const struct con_member *m);
 
 /* ---- con_heartbeat.c ---- */
-void con_session_expired(struct con_member *m, struct grp_now now);
-void con_revoke_expired(struct con_member *m, struct grp_now now);
-void con_session_restart(struct con_member *m, struct grp_now now);
+/* A new target assignment if one is due; changed: subscriptions have. A Kafka error code. */
+int16_t con_follow(struct grp *g, bool changed);
 /* A commit of, or a fetch by, a member. */
 int16_t con_validate(const struct grp *g, struct kstr member_id, int32_t epoch);
+
+/* ---- con_embedded.c: what members of the classic protocol say to each other ---- */
+struct con_offer {
+	struct con_names *names;
+	struct con_set owned;
+	struct kstr rack; /* borrowed */
+};
+/* Reads a ConsumerProtocolSubscription; the offer is to be freed, also after an error. */
+int16_t con_offer_read(struct grp_con *con, struct kbytes metadata, struct con_offer *out);
+void con_offer_free(struct grp_core *c, struct con_offer *o);
+/* Partitions of a ConsumerProtocolAssignment, as far as they exist. False: no memory. */
+bool con_assignment_read(struct grp_con *con, struct kbytes b, struct con_set *out);
+/* Writes one of the partitions in s whose topics exist. */
+void con_assignment_write(const struct grp_con *con, const struct con_set *s, struct wr *w);
+
+/* ---- con_classic.c: requests of members of the classic protocol ---- */
+struct con_join {
+	struct grp_now now;
+	void *token;
+	int16_t version;
+	bool is_new; /* it came without an id: who->id was made for it */
+	struct kstr protocol_type;
+	const struct grp_joiner *who;
+};
+void con_classic_join(struct grp *g, const struct con_join *j);
+void con_classic_sync(
+	struct grp *g, struct grp_now now, void *token, const struct kp_sync_group_request *req);
+int16_t con_classic_heartbeat(
+	struct grp *g, struct grp_now now, const struct kp_heartbeat_request *req);
+/* con_settle has to follow. */
+int16_t con_classic_leave(struct grp *g, struct grp_now now, struct kstr id, struct kstr instance);
+bool con_is_classic(const struct grp *g, struct kstr member_id);
+
+/* ---- con_migrate.c ---- */
+/* Makes a consumer group of a classic one, with its members. A Kafka error code. */
+int16_t con_upgrade(struct grp *g, struct grp_now now);
+/*
+ * Makes a classic group of a consumer group whose members are all of the classic protocol. False:
+ * they are not, or it could not be written; then it stays as it is.
+ */
+bool con_downgrade_maybe(struct grp *g, struct grp_now now);
 
 /* ---- con_write.c ---- */
 /* Sends what is to be written, if anything. False: it could not be; it is tried again later. */
 bool con_flush(struct grp *g, struct grp_now now);
-void con_written(struct grp *g, int16_t error);
+void con_written(struct grp *g, const struct grp_write *w, int16_t error);
 void con_reply_later(struct grp *g, struct con_reply *r);
+/* Takes it out of the list that it is in, answers, frees it. */
+void con_reply_send(struct grp_core *c, struct con_reply *r, int16_t error);
+/* Tombstones of a member. */
+void con_rec_member_drop(struct grp_recs *r, const struct con_member *m);
 /* Tombstones of the group itself, and of members whose tombstones are still to be written. */
 void con_rec_drop(struct grp_recs *r, const struct grp *g);
 /* An empty group gives its place to one of the classic protocol. */

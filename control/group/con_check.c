@@ -11,6 +11,7 @@ static void check_member(const struct grp *g, const struct con_member *m)
 	CHECK(!con_set_meet(&m->assigned, &m->revoking));
 	CHECK(m->revoking.count == 0 || m->state == CON_UNREVOKED);
 	CHECK(wheel_timer_armed(&m->session.t));
+	CHECK(m->classic || !wheel_timer_armed(&m->rejoin.t));
 	CHECK(wheel_timer_armed(&m->revoke.t) == (m->state == CON_UNREVOKED));
 	if (m->state == CON_STABLE && m->epoch == con->target_epoch)
 		CHECK(con_set_equal(&m->assigned, &m->target));
@@ -24,7 +25,7 @@ void con_check(const struct grp *g)
 {
 	const struct grp_con *con = g->con;
 	uint64_t owned = 0, owners = 0;
-	uint32_t members = 0;
+	uint32_t members = 0, classic = 0;
 	if (!grp_is_loaded(g->core, g->partition))
 		return; /* half of it may be read */
 	CHECK(con->epoch >= con->target_epoch && con->done <= con->sent);
@@ -33,9 +34,10 @@ void con_check(const struct grp *g)
 		const struct con_member *m = list_entry(it, struct con_member, node);
 		check_member(g, m);
 		members++;
+		classic += m->classic != NULL;
 		owned += m->assigned.count + m->revoking.count;
 	}
-	CHECK(members == con->by_id.count);
+	CHECK(members == con->by_id.count && classic == con->n_classic);
 	for (uint32_t s = 0; s < con->n_slots; s++) {
 		CHECK(con->slots[s]->number == s);
 		for (uint32_t p = 0; p < con->slots[s]->room; p++)

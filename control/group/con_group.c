@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The group of the consumer protocol: its topics, its members, and who owns what. */
+/* The group of the consumer protocol: its topics, who owns what of them, its states. */
 #include "control/group/con.h"
 
 /* ---- topics ---- */
@@ -82,7 +82,7 @@ static void set_owner(struct grp_con *con, uint64_t part, struct con_member *m)
 	con->slots[con_slot_of(part)]->owner[con_index_of(part)] = m;
 }
 
-static void disown_all(struct con_member *m)
+void con_disown(struct con_member *m)
 {
 	struct grp_con *con = m->group->con;
 	const struct con_set *sets[] = {&m->assigned, &m->revoking};
@@ -109,7 +109,7 @@ bool con_own(struct con_member *m, struct con_set assigned, struct con_set revok
 		con_set_free(c, &revoking);
 		return false;
 	}
-	disown_all(m);
+	con_disown(m);
 	con_set_free(c, &m->assigned);
 	con_set_free(c, &m->revoking);
 	m->assigned = assigned;
@@ -134,102 +134,17 @@ void con_own_as_is(struct con_member *m)
 			set_owner(con, sets[k]->v[i], m);
 }
 
-/* ---- members ---- */
-
-struct con_member *con_member_find(const struct grp_con *con, struct kstr id)
-{
-	struct map_node *n = map_find(&con->by_id, id);
-	return n ? container_of(n, struct con_member, by_id) : NULL;
-}
-
-struct con_member *con_member_static(const struct grp_con *con, struct kstr instance)
-{
-	struct map_node *n = map_find(&con->by_instance, instance);
-	return n ? container_of(n, struct con_member, by_instance) : NULL;
-}
-
-static void member_free(struct grp_core *c, struct con_member *m)
-{
-	grp_str_free(c, &m->id);
-	grp_str_free(c, &m->instance);
-	grp_str_free(c, &m->rack);
-	grp_str_free(c, &m->client_id);
-	grp_str_free(c, &m->client_host);
-	grp_str_free(c, &m->regex);
-	grp_str_free(c, &m->assignor);
-	grp_mem_put(c, m->names);
-	grp_mem_put(c, m->slots);
-	con_set_free(c, &m->assigned);
-	con_set_free(c, &m->revoking);
-	con_set_free(c, &m->target);
-	grp_mem_put(c, m);
-}
-
-struct con_member *con_member_new(struct grp *g, struct kstr id, struct kstr instance)
-{
-	struct grp_core *c = g->core;
-	struct con_member *m = grp_mem_get(c, sizeof(*m));
-	if (!m)
-		return NULL;
-	m->group = g;
-	m->id = m->instance = m->rack = m->client_id = m->client_host = KSTR_NULL;
-	m->regex = m->assignor = KSTR_NULL;
-	m->state = CON_STABLE;
-	m->rebalance_ms = -1;
-	if (!grp_str_dup(c, id, &m->id) || !grp_str_dup(c, instance, &m->instance)) {
-		member_free(c, m);
-		return NULL;
-	}
-	grp_timer_init(&m->session, GRP_T_CON_SESSION);
-	grp_timer_init(&m->revoke, GRP_T_CON_REVOKE);
-	list_push_back(&g->con->members, &m->node);
-	map_insert(&g->con->by_id, &m->by_id, m->id);
-	if (m->instance.len >= 0)
-		map_insert(&g->con->by_instance, &m->by_instance, m->instance);
-	c->stats.members++;
-	return m;
-}
-
-/* Without memory for it, the records stay until a restart, and its session ends then. */
-static void remember_gone(struct grp *g, struct kstr id)
-{
-	struct con_gone *gone = grp_mem_get(g->core, sizeof(*gone));
-	if (!gone)
-		return;
-	if (!grp_str_dup(g->core, id, &gone->id)) {
-		grp_mem_put(g->core, gone);
-		return;
-	}
-	list_push_back(&g->con->gone, &gone->node);
-}
-
-void con_member_remove(struct con_member *m, bool drop)
-{
-	struct grp *g = m->group;
-	struct grp_core *c = g->core;
-	if (drop)
-		remember_gone(g, m->id);
-	disown_all(m);
-	grp_disarm(c, &m->session);
-	grp_disarm(c, &m->revoke);
-	list_remove(&m->node);
-	map_remove(&g->con->by_id, &m->by_id);
-	if (m->instance.len >= 0)
-		map_remove(&g->con->by_instance, &m->by_instance);
-	c->stats.members--;
-	member_free(c, m);
-}
-
 /* ---- the group ---- */
 
-bool con_begin(struct grp *g)
+bool con_make(struct grp *g)
 {
 	struct grp_core *c = g->core;
-	CHECK(!g->con && list_empty(&g->members));
+	CHECK(!g->con);
 	struct grp_con *con = grp_mem_get(c, sizeof(*con));
 	if (!con)
 		return false;
 	con->group = g;
+	con->life = c->con_lives = c->con_lives == INT32_MAX ? 1 : c->con_lives + 1;
 	list_init(&con->members);
 	list_init(&con->regexes);
 	list_init(&con->gone);
@@ -237,14 +152,28 @@ bool con_begin(struct grp *g)
 	map_init(&con->by_id, c->cfg.hash_seed);
 	map_init(&con->by_instance, c->cfg.hash_seed);
 	map_init(&con->slots_by_id, c->cfg.hash_seed);
-	con->drop_classic = g->stored && grp_is_loaded(c, g->partition);
-	if (grp_is_loaded(c, g->partition)) {
-		con->epoch = g->generation; /* epochs go on where generations were */
-		g->stored = false;
-		g->generation = 0;
-		grp_str_free(c, &g->protocol);
-	}
 	g->con = con;
+	return true;
+}
+
+void con_take_over(struct grp *g)
+{
+	struct grp_con *con = g->con;
+	if (!grp_is_loaded(g->core, g->partition))
+		return; /* the log says all of it */
+	con->was_classic = con->drop_classic = g->stored;
+	con->epoch = g->generation; /* epochs go on where generations were */
+	g->stored = false;
+	g->generation = 0;
+	grp_str_free(g->core, &g->protocol);
+}
+
+bool con_begin(struct grp *g)
+{
+	CHECK(list_empty(&g->members));
+	if (!con_make(g))
+		return false;
+	con_take_over(g);
 	return true;
 }
 
@@ -262,17 +191,9 @@ static void free_regexes(struct grp_con *con)
 
 static void fail_replies(struct grp_con *con, int16_t error)
 {
-	struct grp_core *c = con->group->core;
-	struct list *n;
-	while ((n = list_pop_front(&con->replies))) {
-		struct con_reply *r = list_entry(n, struct con_reply, node);
-		struct kp_consumer_group_heartbeat_response res;
-		kp_default_consumer_group_heartbeat_response(&res);
-		res.error_code = error;
-		c->stats.parked--;
-		c->sink.reply(c->sink.ctx, r->token, &res);
-		grp_mem_put(c, r);
-	}
+	while (!list_empty(&con->replies))
+		con_reply_send(con->group->core,
+			list_entry(list_front(&con->replies), struct con_reply, node), error);
 }
 
 void con_end(struct grp *g, int16_t error)

@@ -86,45 +86,14 @@ static bool is_full(struct beat *b)
 	return b->g->con->by_id.count >= (uint32_t)b->c->cfg.consumer_max_size;
 }
 
-static struct con_set take_set(struct con_set *from)
-{
-	struct con_set s = *from;
-	*from = (struct con_set){0};
-	return s;
-}
-
-/* A static member under a new id has what the one before had. */
-static bool inherit(struct con_member *m, struct con_member *old)
-{
-	struct grp_core *c = m->group->core;
-	struct con_set assigned, revoking, target = take_set(&old->target);
-	bool ok = con_set_copy(c, old->assigned.v, old->assigned.count, &assigned);
-	ok &= con_set_copy(c, old->revoking.v, old->revoking.count, &revoking);
-	enum con_state state = old->state;
-	con_member_remove(old, true);
-	map_insert(&m->group->con->by_instance, &m->by_instance, m->instance);
-	m->target = target;
-	m->write_target = true;
-	if (!ok || !con_own(m, assigned, revoking))
-		return false;
-	m->state = state;
-	return true;
-}
-
 static int16_t replace_static(struct beat *b, struct con_member *old)
 {
-	if (old->epoch != CON_EPOCH_LEAVE_STATIC)
+	/* one of the classic protocol does not say when it goes for a while */
+	if (old->epoch != CON_EPOCH_LEAVE_STATIC && !old->classic)
 		return KE_UNRELEASED_INSTANCE_ID;
-	/* not by its instance yet: that is the old one's */
-	struct con_member *m = con_member_new(b->g, b->member_id, KSTR_NULL);
-	if (!m || !grp_str_dup(b->c, b->req->instance_id, &m->instance)) {
-		if (m)
-			con_member_remove(m, false);
-		return KE_COORDINATOR_NOT_AVAILABLE;
-	}
 	b->changed = true; /* it may want something else than the old one */
-	b->m = m;
-	return inherit(m, old) ? KE_NONE : KE_COORDINATOR_NOT_AVAILABLE;
+	b->m = con_member_replace(old, b->member_id);
+	return b->m ? KE_NONE : KE_COORDINATOR_NOT_AVAILABLE;
 }
 
 static int16_t add_member(struct beat *b)
@@ -143,7 +112,7 @@ static int16_t find_dynamic(struct beat *b)
 	b->m = con_member_find(b->g->con, b->member_id);
 	if (b->req->member_epoch == 0)
 		return b->m ? KE_NONE : add_member(b);
-	if (!b->m)
+	if (!b->m || b->m->classic)
 		return KE_UNKNOWN_MEMBER_ID;
 	return check_epoch(b, b->m);
 }
@@ -161,7 +130,7 @@ static int16_t find_static(struct beat *b)
 			return KE_INVALID_REQUEST;
 		return m ? KE_NONE : add_member(b);
 	}
-	if (!m)
+	if (!m || (same && m->classic))
 		return KE_UNKNOWN_MEMBER_ID;
 	if (!same)
 		return KE_FENCED_INSTANCE_ID;
@@ -169,35 +138,13 @@ static int16_t find_static(struct beat *b)
 	return check_epoch(b, m);
 }
 
-/* Puts `now` in the place of *s if it differs. -1: no memory; 1: it did. */
-static int set_text(struct grp_core *c, struct kstr *s, struct kstr now)
-{
-	struct kstr own;
-	if (now.len < 0 || kstr_equal(*s, now) || (s->len < 0 && now.len == 0))
-		return 0;
-	if (!grp_str_dup(c, now, &own))
-		return -1;
-	grp_str_free(c, s);
-	*s = own;
-	return 1;
-}
-
 static int set_names(struct beat *b)
 {
 	const struct kp_consumer_group_heartbeat_request *q = b->req;
 	if (q->n_subscribed_topic_names < 0)
 		return 0;
-	struct con_names *names = con_names_new(
-		b->c, q->subscribed_topic_names, (uint32_t)q->n_subscribed_topic_names);
-	if (!names)
-		return -1;
-	if (con_names_equal(names, b->m->names)) {
-		grp_mem_put(b->c, names);
-		return 0;
-	}
-	grp_mem_put(b->c, b->m->names);
-	b->m->names = names;
-	return 1;
+	return con_set_names(
+		b->m, q->subscribed_topic_names, (uint32_t)q->n_subscribed_topic_names);
 }
 
 static bool update_member(struct beat *b)
@@ -205,12 +152,12 @@ static bool update_member(struct beat *b)
 	const struct kp_consumer_group_heartbeat_request *q = b->req;
 	struct con_member *m = b->m;
 	int names = set_names(b);
-	int regex = set_text(b->c, &m->regex, q->subscribed_topic_regex);
-	int assignor = set_text(b->c, &m->assignor, q->server_assignor);
+	int regex = con_set_text(b->c, &m->regex, q->subscribed_topic_regex);
+	int assignor = con_set_text(b->c, &m->assignor, q->server_assignor);
 	int rest[] = {
-		set_text(b->c, &m->rack, q->rack_id),
-		set_text(b->c, &m->client_id, b->client->id),
-		set_text(b->c, &m->client_host, b->client->host),
+		con_set_text(b->c, &m->rack, q->rack_id),
+		con_set_text(b->c, &m->client_id, b->client->id),
+		con_set_text(b->c, &m->client_host, b->client->host),
 		0,
 	};
 	if (q->rebalance_timeout_ms >= 0 && q->rebalance_timeout_ms != m->rebalance_ms) {
@@ -248,6 +195,7 @@ static struct con_reply *reply_new(struct beat *b, const struct con_set *assigne
 	if (!r)
 		return NULL;
 	r->token = b->token;
+	r->kind = CON_R_HEARTBEAT;
 	kp_default_consumer_group_heartbeat_response(&r->res);
 	if (!assigned)
 		return r;
@@ -304,11 +252,6 @@ static int16_t answer(struct beat *b, int32_t epoch, const struct con_set *assig
 
 /* ---- a member that stays ---- */
 
-void con_session_restart(struct con_member *m, struct grp_now now)
-{
-	grp_arm(m->group->core, &m->session, now, m->group->core->cfg.consumer_session_ms);
-}
-
 /* The group with this id, as one of this protocol; for a member that joins it is made. */
 static int16_t open_group(struct beat *b)
 {
@@ -319,26 +262,22 @@ static int16_t open_group(struct beat *b)
 		b->g = grp_new(b->c, b->req->group_id, b->now);
 	if (!b->g)
 		return KE_COORDINATOR_NOT_AVAILABLE;
-	if (b->g->con)
-		return KE_NONE;
-	if (b->g->state != GRP_EMPTY || !list_empty(&b->g->pending))
-		return KE_GROUP_ID_NOT_FOUND; /* as Kafka: members of the classic protocol are there
-					       */
-	return con_begin(b->g) ? KE_NONE : KE_COORDINATOR_NOT_AVAILABLE;
+	return b->g->con ? KE_NONE : con_upgrade(b->g, b->now);
 }
 
-static int16_t next_assignment(struct beat *b)
+int16_t con_follow(struct grp *g, bool changed)
 {
-	struct grp_con *con = b->g->con;
-	uint64_t image_epoch = b->c->image ? b->c->image->epoch : 0, hash = con->hash;
-	con->stale |= b->changed;
+	struct grp_con *con = g->con;
+	const struct image *im = g->core->image;
+	uint64_t image_epoch = im ? im->epoch : 0, hash = con->hash;
+	con->stale |= changed;
 	if (con->stale || con->image_epoch != image_epoch) {
-		if (!con_refresh(b->g))
+		if (!con_refresh(g))
 			return KE_COORDINATOR_NOT_AVAILABLE;
-		if (b->changed || con->hash != hash)
+		if (changed || con->hash != hash)
 			con_bump(con);
 	}
-	if (con->epoch != con->target_epoch && !con_assign(b->g))
+	if (con->epoch != con->target_epoch && !con_assign(g))
 		return KE_COORDINATOR_NOT_AVAILABLE;
 	return KE_NONE;
 }
@@ -349,6 +288,10 @@ static int16_t stay(struct beat *b)
 	if (e)
 		return e;
 	struct con_member *m = b->m;
+	if (m->classic) { /* the same member, of the newer protocol now */
+		con_member_classic(m, NULL);
+		m->write_subscription = b->changed = true;
+	}
 	con_session_restart(m, b->now);
 	if (b->req->member_epoch == 0 && m->epoch != 0) {
 		m->epoch = 0; /* begins anew, and has nothing that it would have to give up */
@@ -357,7 +300,7 @@ static int16_t stay(struct beat *b)
 	struct con_set before;
 	if (!update_member(b) || !con_set_copy(b->c, m->assigned.v, m->assigned.count, &before))
 		return KE_COORDINATOR_NOT_AVAILABLE;
-	e = next_assignment(b);
+	e = con_follow(b->g, b->changed);
 	if (!e && !con_reconcile(m, b->said_owned ? &b->owned : NULL, b->now))
 		e = KE_COORDINATOR_NOT_AVAILABLE;
 	bool tell = says_all(b) || !con_set_equal(&before, &m->assigned);
@@ -370,16 +313,6 @@ static int16_t stay(struct beat *b)
 
 /* ---- a member that goes ---- */
 
-static void member_gone(struct con_member *m, struct grp_now now)
-{
-	struct grp *g = m->group;
-	con_member_remove(m, true);
-	/* what is left of the group has a new target with the next heartbeat */
-	con_bump(g->con);
-	g->con->stale = true;
-	con_state_follow(g, now);
-}
-
 static int16_t leave(struct beat *b)
 {
 	const struct kp_consumer_group_heartbeat_request *q = b->req;
@@ -391,10 +324,19 @@ static int16_t leave(struct beat *b)
 		if (holder != m)
 			return KE_FENCED_INSTANCE_ID;
 	}
-	if (!m)
+	if (!m || m->classic)
 		return KE_UNKNOWN_MEMBER_ID;
 	if (q->member_epoch == CON_EPOCH_LEAVE) {
-		member_gone(m, b->now);
+		con_member_gone(m, b->now);
+		if (con_downgrade_maybe(b->g, b->now)) {
+			struct kp_consumer_group_heartbeat_response res;
+			kp_default_consumer_group_heartbeat_response(&res);
+			res.member_id = b->member_id;
+			res.member_epoch = q->member_epoch;
+			res.heartbeat_interval_ms = b->c->cfg.consumer_heartbeat_ms;
+			b->c->sink.reply(b->c->sink.ctx, b->token, &res);
+			return KE_NONE;
+		}
 	} else {
 		m->prev_epoch = m->epoch = CON_EPOCH_LEAVE_STATIC; /* it keeps what it has */
 		m->write_current = true;
@@ -403,21 +345,6 @@ static int16_t leave(struct beat *b)
 	if (!con_flush(b->g, b->now))
 		return KE_COORDINATOR_NOT_AVAILABLE;
 	return answer(b, q->member_epoch, NULL);
-}
-
-/* Silent for longer than a session. */
-void con_session_expired(struct con_member *m, struct grp_now now)
-{
-	struct grp *g = m->group;
-	g->core->stats.expired_members++;
-	member_gone(m, now);
-	con_flush(g, now);
-}
-
-/* Did not give up what it had to, within its rebalance timeout. */
-void con_revoke_expired(struct con_member *m, struct grp_now now)
-{
-	con_session_expired(m, now);
 }
 
 /* ---- the request ---- */
@@ -477,5 +404,7 @@ int16_t con_validate(const struct grp *g, struct kstr member_id, int32_t epoch)
 	const struct con_member *m = con_member_find(g->con, member_id);
 	if (!m)
 		return KE_UNKNOWN_MEMBER_ID;
-	return epoch == m->epoch ? KE_NONE : KE_STALE_MEMBER_EPOCH;
+	if (epoch == m->epoch)
+		return KE_NONE;
+	return m->classic ? KE_ILLEGAL_GENERATION : KE_STALE_MEMBER_EPOCH;
 }

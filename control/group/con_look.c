@@ -87,7 +87,7 @@ static bool fill_member(const struct con_member *m, struct arena *a, member_t *o
 	out->subscribed_topic_names = m->names ? m->names->v : NULL;
 	out->n_subscribed_topic_names = m->names ? (int32_t)m->names->count : 0;
 	out->subscribed_topic_regex = m->regex;
-	out->member_type = 1; /* consumer */
+	out->member_type = m->classic ? 0 : 1;
 	topic_t *target;
 	if (!fill_set(con, &m->assigned, a, &out->assignment.topic_partitions,
 		    &out->assignment.n_topic_partitions) ||

@@ -45,6 +45,16 @@ static bool take_free(struct con_member *m, struct con_set *out, bool *all)
 	return ok;
 }
 
+bool con_target_free(const struct con_member *m)
+{
+	for (uint32_t i = 0; i < m->target.count; i++) {
+		const struct con_member *owner = con_owner_of(m->group->con, m->target.v[i]);
+		if (owner && owner != m)
+			return false;
+	}
+	return true;
+}
+
 /* The member still holds what it has to give up: it is told to, and stays at its epoch. */
 static bool must_revoke(struct con_member *m, struct con_set revoke, struct grp_now now)
 {
@@ -76,6 +86,17 @@ static bool advance(struct con_member *m, struct grp_now now)
 	return true;
 }
 
+/*
+ * What a member was told to have, and does not say that it has, it may be about to take: only when
+ * it has been told to give it up does its word count. One of the classic protocol takes nothing
+ * while it joins.
+ */
+static bool gave_up(
+	const struct con_member *m, const struct con_set *owned, const struct con_set *revoke)
+{
+	return m->classic && !con_set_meet(owned, revoke);
+}
+
 bool con_reconcile(struct con_member *m, const struct con_set *owned, struct grp_now now)
 {
 	struct grp_core *c = m->group->core;
@@ -86,7 +107,7 @@ bool con_reconcile(struct con_member *m, const struct con_set *owned, struct grp
 	struct con_set revoke;
 	if (!con_set_filter(c, &m->assigned, &m->target, false, &revoke))
 		return false;
-	if (revoke.count > 0 && (!owned || con_set_meet(owned, &revoke)))
+	if (revoke.count > 0 && !(m->epoch == 0 || gave_up(m, owned, &revoke)))
 		return must_revoke(m, revoke, now);
 	con_set_free(c, &revoke);
 	return advance(m, now);

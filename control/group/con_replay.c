@@ -93,6 +93,29 @@ static bool set_instance(struct con_member *m, struct kstr instance)
 	return true;
 }
 
+/* ClassicMemberMetadata: the member is of the classic protocol. */
+static bool replay_classic(struct con_member *m, struct rd *r)
+{
+	struct grp_protocol v[GRP_PROTOCOLS_MAX];
+	struct grp_protocols *offers;
+	if (!kp_rd_maybe(r))
+		return !r->bad;
+	m->session_ms = (int32_t)rd_be32(r);
+	int32_t n = kp_rd_count(r, true, false, 3);
+	if (n <= 0 || n > GRP_PROTOCOLS_MAX)
+		return false;
+	for (int32_t i = 0; i < n; i++) {
+		v[i].name = str(r, false);
+		v[i].metadata = kp_rd_bytes(r, true, false);
+		kp_rd_tags_skip(r);
+	}
+	kp_rd_tags_skip(r);
+	if (r->bad || !(offers = grp_protocols_dup(m->group->core, v, n)))
+		return false;
+	con_member_classic(m, offers);
+	return true;
+}
+
 static bool replay_subscription(struct con_member *m, struct rd *r)
 {
 	struct grp_core *c = m->group->core;
@@ -104,7 +127,14 @@ static bool replay_subscription(struct con_member *m, struct rd *r)
 	ok = set_str(c, &m->regex, str(r, true)) && ok;
 	m->rebalance_ms = (int32_t)rd_be32(r);
 	ok = set_str(c, &m->assignor, str(r, true)) && ok;
-	kp_rd_tags_skip(r);
+	con_member_classic(m, NULL);
+	for (uint32_t n = rd_uvarint32(r); n > 0 && !r->bad; n--) {
+		struct rd field;
+		if (kp_rd_tag(r, &field) != 0)
+			continue;
+		ok = replay_classic(m, &field) && ok;
+		kp_rd_tag_end(r, &field);
+	}
 	m->described = ok && !r->bad;
 	return m->described;
 }
@@ -198,7 +228,10 @@ bool con_replay(struct grp_core *c, const struct rec_key *k, struct kbytes value
 		return true;
 	if (!g)
 		g = grp_new(c, k->group, (struct grp_now){0});
-	if (!g || (!g->con && g->state != GRP_EMPTY) || (!g->con && !con_begin(g)))
+	/* What made this classic group one of consumers was not written: it is what it was. */
+	if (g && !g->con && g->state != GRP_EMPTY)
+		return true;
+	if (!g || (!g->con && !con_begin(g)))
 		return false;
 	if (k->kind == REC_CON_GROUP || k->kind == REC_CON_TARGET_EPOCH)
 		return replay_epoch(g, k, value);

@@ -69,6 +69,20 @@ static void epoch(struct grp_recs *r, const struct grp *g, enum rec_kind kind, i
 	value_end(r, m);
 }
 
+/* ClassicMemberMetadata, which may be null. */
+static void classic_metadata(struct wr *w, const struct con_member *m)
+{
+	kp_wr_maybe(w, 1);
+	wr_be32(w, (uint32_t)m->session_ms);
+	wr_uvarint(w, (uint64_t)m->classic->count + 1);
+	for (int32_t i = 0; i < m->classic->count; i++) {
+		kp_wr_string(w, true, false, m->classic->v[i].name);
+		kp_wr_bytes(w, true, false, m->classic->v[i].metadata);
+		wr_uvarint(w, 0);
+	}
+	wr_uvarint(w, 0);
+}
+
 static void subscription(struct grp_recs *r, const struct con_member *m)
 {
 	key(r, m->group, REC_CON_MEMBER, m->id);
@@ -84,7 +98,17 @@ static void subscription(struct grp_recs *r, const struct con_member *m)
 	str(r, m->regex, true);
 	wr_be32(&r->w, (uint32_t)m->rebalance_ms);
 	str(r, m->assignor, true);
-	value_end(r, v);
+	if (!m->classic) {
+		value_end(r, v);
+		return;
+	}
+	struct wr size = {.full = true};
+	classic_metadata(&size, m);
+	wr_uvarint(&r->w, 1); /* tagged fields */
+	wr_uvarint(&r->w, 0); /* its tag */
+	wr_uvarint(&r->w, size.need);
+	classic_metadata(&r->w, m);
+	grp_rec_end(&r->w, v);
 }
 
 static void target(struct grp_recs *r, const struct con_member *m)
@@ -107,41 +131,102 @@ static void current(struct grp_recs *r, const struct con_member *m)
 	value_end(r, v);
 }
 
+static void drop_member(struct grp_recs *r, const struct grp *g, struct kstr id)
+{
+	drop(r, g, REC_CON_CURRENT, id);
+	drop(r, g, REC_CON_TARGET, id);
+	drop(r, g, REC_CON_MEMBER, id);
+}
+
+void con_rec_member_drop(struct grp_recs *r, const struct con_member *m)
+{
+	drop_member(r, m->group, m->id);
+}
+
 static void drop_gone(struct grp_recs *r, const struct grp *g)
 {
-	list_for_each (it, &g->con->gone) {
-		struct kstr id = list_entry(it, struct con_gone, node)->id;
-		drop(r, g, REC_CON_CURRENT, id);
-		drop(r, g, REC_CON_TARGET, id);
-		drop(r, g, REC_CON_MEMBER, id);
-	}
+	list_for_each (it, &g->con->gone)
+		drop_member(r, g, list_entry(it, struct con_gone, node)->id);
+}
+
+/*
+ * What is to be written goes out in pieces that fit a write each: those from step `from` on, to
+ * before step `to`. A step is a record, or the three tombstones of a member.
+ */
+struct piece {
+	uint32_t at, from, to;
+	bool cut; /* still to be found out where it ends */
+};
+
+/* Whether the next step belongs to the piece. */
+static bool mine(struct piece *p)
+{
+	uint32_t i = p->at++;
+	return i >= p->from && i < p->to;
+}
+
+/* After a step: the piece ends before it if it has become too large. */
+static void cut(struct piece *p, const struct grp_recs *r, const struct grp *g)
+{
+	size_t len = r->w.need + (size_t)r->count * GRP_RECORD_OVERHEAD;
+	if (p->cut && p->at - 1 > p->from && len > g->core->cfg.max_write_bytes)
+		p->to = p->at - 1;
+}
+
+typedef void member_fn(struct grp_recs *r, const struct con_member *m);
+
+static void step(struct grp_recs *r, struct piece *p, const struct con_member *m, member_fn *fn)
+{
+	if (!mine(p))
+		return;
+	fn(r, m);
+	cut(p, r, m->group);
+}
+
+static void group_step(
+	struct grp_recs *r, struct piece *p, const struct grp *g, enum rec_kind kind, int32_t n)
+{
+	if (!mine(p))
+		return;
+	if (kind == REC_GROUP)
+		grp_rec_group_drop(r, g);
+	else
+		epoch(r, g, kind, n);
+	cut(p, r, g);
 }
 
 /* In Kafka's order: a member's subscription first, and of one that leaves it last. */
 static void fill(struct grp_recs *r, struct grp *g, void *arg)
 {
 	const struct grp_con *con = g->con;
+	struct piece *p = arg;
+	p->at = 0;
 	if (con->drop_classic)
-		grp_rec_group_drop(r, g);
-	drop_gone(r, g);
+		group_step(r, p, g, REC_GROUP, 0);
+	list_for_each (it, &con->gone) {
+		if (!mine(p))
+			continue;
+		drop_member(r, g, list_entry(it, struct con_gone, node)->id);
+		cut(p, r, g);
+	}
 	list_for_each (it, &con->members) {
 		const struct con_member *m = list_entry(it, struct con_member, node);
 		if (m->write_subscription)
-			subscription(r, m);
+			step(r, p, m, subscription);
 	}
 	if (con->write_epoch)
-		epoch(r, g, REC_CON_GROUP, con->epoch);
+		group_step(r, p, g, REC_CON_GROUP, con->epoch);
 	list_for_each (it, &con->members) {
 		const struct con_member *m = list_entry(it, struct con_member, node);
 		if (m->write_target)
-			target(r, m);
+			step(r, p, m, target);
 	}
 	if (con->write_target_epoch)
-		epoch(r, g, REC_CON_TARGET_EPOCH, con->target_epoch);
+		group_step(r, p, g, REC_CON_TARGET_EPOCH, con->target_epoch);
 	list_for_each (it, &con->members) {
 		const struct con_member *m = list_entry(it, struct con_member, node);
 		if (m->write_current)
-			current(r, m);
+			step(r, p, m, current);
 	}
 }
 
@@ -157,6 +242,7 @@ void con_rec_drop(struct grp_recs *r, const struct grp *g)
 static void mark_all(struct grp_con *con, bool yes)
 {
 	con->write_epoch = con->write_target_epoch = yes;
+	con->drop_classic = yes && con->was_classic;
 	list_for_each (it, &con->members) {
 		struct con_member *m = list_entry(it, struct con_member, node);
 		m->write_subscription = m->write_target = m->write_current = yes;
@@ -169,7 +255,6 @@ static void sent(struct grp_con *con)
 	struct grp_core *c = con->group->core;
 	struct list *n;
 	mark_all(con, false);
-	con->drop_classic = false;
 	while ((n = list_pop_front(&con->gone))) {
 		struct con_gone *gone = list_entry(n, struct con_gone, node);
 		grp_str_free(c, &gone->id);
@@ -190,17 +275,38 @@ static bool anything(const struct grp_con *con)
 	return false;
 }
 
-bool con_flush(struct grp *g, struct grp_now now)
+/* The next piece, sent; 0: it could not be, -1: there is none. */
+static int flush_piece(struct grp *g, struct piece *p, struct grp_now now)
 {
+	struct grp_recs size = {.w = {.full = true}};
 	int16_t e;
-	if (!anything(g->con))
-		return true;
-	struct grp_write *w = grp_write_new(g, GRP_W_CON, fill, NULL, now, &e);
+	*p = (struct piece){.from = p->to, .to = UINT32_MAX, .cut = true};
+	fill(&size, g, p);
+	p->to = min_of(p->to, p->at);
+	p->cut = false;
+	if (p->from == p->to)
+		return -1;
+	struct grp_write *w = grp_write_new(g, GRP_W_CON, fill, p, now, &e);
 	if (!w)
-		return false;
-	sent(g->con);
+		return 0;
+	w->generation = g->con->life;
 	g->con->sent++;
 	grp_write_send(w);
+	return 1;
+}
+
+/* What could not be sent is tried again with all that was. */
+bool con_flush(struct grp *g, struct grp_now now)
+{
+	struct piece p = {0};
+	int sent_one = -1;
+	if (!anything(g->con))
+		return true;
+	while ((sent_one = flush_piece(g, &p, now)) > 0)
+		;
+	if (sent_one == 0)
+		return false;
+	sent(g->con);
 	return true;
 }
 
@@ -208,24 +314,38 @@ void con_reply_later(struct grp *g, struct con_reply *r)
 {
 	struct grp_core *c = g->core;
 	r->after = g->con->sent;
-	if (g->con->done == g->con->sent) {
-		c->sink.reply(c->sink.ctx, r->token, &r->res);
-		grp_mem_put(c, r);
-		return;
-	}
 	c->stats.parked++;
 	list_push_back(&g->con->replies, &r->node);
+	if (g->con->done == g->con->sent)
+		con_reply_send(c, r, KE_NONE);
 }
 
-static void answer_one(struct grp_core *c, struct con_reply *r, int16_t error)
+static void make_error(struct con_reply *r, int16_t error)
+{
+	switch (r->kind) {
+	case CON_R_HEARTBEAT:
+		kp_default_consumer_group_heartbeat_response(&r->res);
+		r->res.error_code = error;
+		return;
+	case CON_R_SYNC:
+		kp_default_sync_group_response(&r->sync);
+		r->sync.error_code = error;
+		return;
+	case CON_R_JOIN:
+		break; /* has an id in any case */
+	}
+}
+
+void con_reply_send(struct grp_core *c, struct con_reply *r, int16_t error)
 {
 	list_remove(&r->node);
 	c->stats.parked--;
-	if (error) {
-		kp_default_consumer_group_heartbeat_response(&r->res);
-		r->res.error_code = grp_append_error(error, false);
-	}
-	c->sink.reply(c->sink.ctx, r->token, &r->res);
+	if (error)
+		make_error(r, error);
+	if (error && r->kind == CON_R_JOIN)
+		grp_reply_join_error(c, r->token, r->join.member_id, error);
+	else
+		c->sink.reply(c->sink.ctx, r->token, &r->res);
 	grp_mem_put(c, r);
 }
 
@@ -233,11 +353,11 @@ static void answer_one(struct grp_core *c, struct con_reply *r, int16_t error)
  * What could not be written is written again, with the next change. Writes behind the failed one
  * build on it, so that what waits for these is refused too; members ask again.
  */
-void con_written(struct grp *g, int16_t error)
+void con_written(struct grp *g, const struct grp_write *w, int16_t error)
 {
 	struct grp_con *con = g->con;
-	if (!con)
-		return; /* the group has ended, or is of the classic protocol by now */
+	if (!con || con->life != w->generation)
+		return; /* the group has ended, or is of the classic protocol by now, or was */
 	con->done++;
 	if (error)
 		mark_all(con, true);
@@ -245,7 +365,7 @@ void con_written(struct grp *g, int16_t error)
 		struct con_reply *r = list_entry(list_front(&con->replies), struct con_reply, node);
 		if (!error && r->after > con->done)
 			return;
-		answer_one(g->core, r, error);
+		con_reply_send(g->core, r, grp_append_error(error, false));
 	}
 }
 

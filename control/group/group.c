@@ -98,11 +98,13 @@ static bool may_become(const struct grp *g, enum grp_state to)
 {
 	static const uint8_t allowed[GRP_STATES] = {
 		[GRP_EMPTY] = 1 << GRP_PREPARING | 1 << GRP_DEAD | 1 << GRP_CONSUMER,
-		[GRP_PREPARING] = 1 << GRP_COMPLETING | 1 << GRP_EMPTY | 1 << GRP_DEAD,
-		[GRP_COMPLETING] = 1 << GRP_STABLE | 1 << GRP_PREPARING | 1 << GRP_DEAD,
-		[GRP_STABLE] = 1 << GRP_PREPARING | 1 << GRP_DEAD,
+		[GRP_PREPARING] =
+			1 << GRP_COMPLETING | 1 << GRP_EMPTY | 1 << GRP_DEAD | 1 << GRP_CONSUMER,
+		[GRP_COMPLETING] =
+			1 << GRP_STABLE | 1 << GRP_PREPARING | 1 << GRP_DEAD | 1 << GRP_CONSUMER,
+		[GRP_STABLE] = 1 << GRP_PREPARING | 1 << GRP_DEAD | 1 << GRP_CONSUMER,
 		[GRP_DEAD] = 0,
-		[GRP_CONSUMER] = 1 << GRP_EMPTY | 1 << GRP_DEAD,
+		[GRP_CONSUMER] = 1 << GRP_EMPTY | 1 << GRP_DEAD | 1 << GRP_STABLE,
 	};
 	if (allowed[g->state] & 1 << to)
 		return true;
@@ -273,6 +275,9 @@ static void timer_fired(struct grp_core *c, struct grp_timer *t, struct grp_now 
 	case GRP_T_CON_REVOKE:
 		con_revoke_expired(container_of(t, struct con_member, revoke), now);
 		return;
+	case GRP_T_CON_REJOIN:
+		con_revoke_expired(container_of(t, struct con_member, rejoin), now);
+		return;
 	}
 }
 
@@ -346,6 +351,8 @@ void grp_loaded(struct grp_core *c, uint32_t partition, struct grp_now now)
 			grp_session_restart(list_entry(m, struct grp_member, node), now);
 		if (g->con)
 			con_loaded(g, now);
+		else if (g->unled)
+			grp_rebalance_maybe(g, now);
 		if (!g->stored && !g->con && g->offsets == 0)
 			grp_kill(g, KE_NONE, now); /* all that it had was dropped */
 	}
@@ -380,7 +387,7 @@ void grp_written(struct grp_core *c, struct grp_now now, struct grp_write *w, in
 		grp_static_written(g, w, error, now);
 		break;
 	case GRP_W_CON:
-		con_written(g, error);
+		con_written(g, w, error);
 		break;
 	case GRP_W_DELETE_OFFSETS:
 		grp_delete_offsets_written(g, w, error);

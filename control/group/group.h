@@ -25,7 +25,9 @@
  *               every other state)
  *
  * The picture is of the classic protocol. Groups of the consumer protocol (KIP-848, con.h) are
- * CONSUMER while they have members, else EMPTY; an empty group becomes one of either protocol.
+ * CONSUMER while they have members, else EMPTY; an empty group becomes one of either protocol. One
+ * with members becomes one of the consumer protocol when the first of these joins, and the other
+ * way round (to STABLE, and at once PREPARING) when the last of these has gone (con_migrate.c).
  *
  * One request is answered exactly once: during the call, or by a later call (parked joins and
  * syncs, commits that wait for the disk). Sources: Kafka's protocol guide, KIP-62 (rebalance

@@ -172,7 +172,8 @@ static void dump_consumers(const struct grp_con *con, struct text *t)
 		say(t, "  consumer %.*s", STR(m->id));
 		if (m->instance.len >= 0)
 			say(t, " instance %.*s", STR(m->instance));
-		say(t, " epoch %d state %d", m->epoch, (int)m->state);
+		say(t, "%s epoch %d state %d", m->classic ? " classic" : "", m->epoch,
+			(int)m->state);
 		dump_set(t, "has", &m->assigned);
 		dump_set(t, "revokes", &m->revoking);
 		dump_set(t, "target", &m->target);

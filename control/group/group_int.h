@@ -35,6 +35,7 @@ enum grp_timer_kind {
 	GRP_T_SESSION,	   /* member: session timeout, or the patience with a new member's join */
 	GRP_T_CON_SESSION, /* member of the consumer protocol: session timeout */
 	GRP_T_CON_REVOKE,  /* it has to give up partitions */
+	GRP_T_CON_REJOIN,  /* one of the classic protocol in such a group has to join, or sync */
 };
 struct grp_timer {
 	struct wheel_timer t;
@@ -119,6 +120,7 @@ struct grp {
 	struct kstr protocol_type; /* "": none */
 	struct kstr protocol;	   /* null: none */
 	struct grp_member *leader;
+	bool unled;	     /* was a consumer group: its members have to share out anew */
 	struct list members; /* struct grp_member */
 	struct map members_by_id;
 	struct map members_by_instance;
@@ -151,6 +153,7 @@ struct grp_core {
 	uint32_t partitions;
 	uint8_t *loaded; /* by partition */
 	bool draining;
+	int32_t con_lives;	   /* consumer groups that were begun: each has its number */
 	const struct image *image; /* topics; NULL before the first */
 	struct grp_timer expiry;
 	struct grp_stats stats;
@@ -193,6 +196,9 @@ struct grp_joiner {
 	const struct grp_protocol *protocols;
 	int32_t count;
 };
+/* One allocation; NULL: no memory. */
+struct grp_protocols *grp_protocols_dup(
+	struct grp_core *c, const struct grp_protocol *v, int32_t n);
 /* Adds a member, parked nowhere; NULL: no memory. */
 struct grp_member *grp_member_add(struct grp *g, const struct grp_joiner *j);
 /* New timeouts and protocols; false: no memory, nothing was changed. */
@@ -213,6 +219,8 @@ int16_t grp_member_validate(
 struct kbytes grp_metadata_of(const struct grp_member *m, struct kstr protocol);
 
 /* ---- group_join.c ---- */
+/* False: no memory. */
+bool grp_set_protocol_type(struct grp *g, struct kstr type);
 void grp_reply_join_error(struct grp_core *c, void *token, struct kstr member_id, int16_t error);
 /* Parks the join of m; what it had parked before is answered. */
 void grp_park_join(struct grp_member *m, void *token, struct grp_now now);
@@ -225,6 +233,8 @@ void grp_reply_joined(struct grp_member *m, void *token, bool skip, struct kstr 
 bool grp_supports(const struct grp *g, struct kstr type, const struct grp_protocol *p, int32_t n);
 /* The protocol that the members vote for; the group must have members. */
 struct kstr grp_select_protocol(const struct grp *g);
+/* False: no memory. */
+bool grp_set_protocol(struct grp *g, struct kstr protocol);
 /* Begins a rebalance where the state allows one. */
 void grp_rebalance_maybe(struct grp *g, struct grp_now now);
 /* Ends the join phase if everybody has joined. */
@@ -248,6 +258,8 @@ struct grp_recs {
 	struct wr w;
 	uint32_t count;
 };
+/* Of a record in a batch, beyond key, value and the two lengths of a write: at most 32 in all. */
+#define GRP_RECORD_OVERHEAD 24u
 #define GRP_NO_VALUE UINT32_MAX /* the length of a tombstone's value */
 /* What is written between begin and end gets its length in front of it. */
 struct grp_mark {

@@ -152,7 +152,7 @@ static bool has_room(const struct grp *g, struct kstr id)
 	return true;
 }
 
-static bool set_protocol_type(struct grp *g, struct kstr type)
+bool grp_set_protocol_type(struct grp *g, struct kstr type)
 {
 	struct kstr own;
 	if (kstr_equal(g->protocol_type, type))
@@ -167,7 +167,7 @@ static bool set_protocol_type(struct grp *g, struct kstr type)
 /* A member that was not in the group. */
 static void add_member(struct join *j, struct grp *g)
 {
-	if (g->members_by_id.count == 0 && !set_protocol_type(g, j->protocol_type)) {
+	if (g->members_by_id.count == 0 && !grp_set_protocol_type(g, j->protocol_type)) {
 		refuse(j, KE_COORDINATOR_NOT_AVAILABLE);
 		return;
 	}
@@ -312,6 +312,25 @@ static void join_known(struct join *j, struct grp *g)
 	}
 }
 
+/* Into a consumer group that has members of that protocol. */
+static void join_consumers(
+	struct join *j, struct grp *g, bool is_new, const uint8_t random[GRP_RANDOM_SIZE])
+{
+	if (is_new)
+		j->who.id = make_member_id(
+			j->who.instance.len >= 0 ? j->who.instance : j->who.client->id, random,
+			j->new_id);
+	const struct con_join join = {
+		.now = j->now,
+		.token = j->token,
+		.version = j->version,
+		.is_new = is_new,
+		.protocol_type = j->protocol_type,
+		.who = &j->who,
+	};
+	con_classic_join(g, &join);
+}
+
 static void join_group(struct join *j, struct kstr group_id, const uint8_t random[GRP_RANDOM_SIZE])
 {
 	bool is_new = j->who.id.len <= 0;
@@ -320,8 +339,8 @@ static void join_group(struct join *j, struct kstr group_id, const uint8_t rando
 		refuse(j, KE_UNKNOWN_MEMBER_ID);
 		return;
 	}
-	if (g && g->state == GRP_CONSUMER) {
-		refuse(j, KE_INCONSISTENT_GROUP_PROTOCOL);
+	if (g && g->state == GRP_CONSUMER && !con_downgrade_maybe(g, j->now)) {
+		join_consumers(j, g, is_new, random);
 		return;
 	}
 	if (j->who.count == 0 || j->protocol_type.len == 0 || j->who.count > GRP_PROTOCOLS_MAX ||

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Members: who they are, how long they may be silent, Heartbeat and LeaveGroup. */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
 /* ---- finding ---- */
 
@@ -85,8 +85,7 @@ void grp_pending_expired(struct grp_pending *p, struct grp_now now)
 
 /* ---- members come and go ---- */
 
-static struct grp_protocols *protocols_dup(
-	struct grp_core *c, const struct grp_protocol *v, int32_t n)
+struct grp_protocols *grp_protocols_dup(struct grp_core *c, const struct grp_protocol *v, int32_t n)
 {
 	struct grp_protocols *p;
 	size_t size = sizeof(*p) + (size_t)n * sizeof(p->v[0]);
@@ -134,7 +133,7 @@ struct grp_member *grp_member_add(struct grp *g, const struct grp_joiner *j)
 	m->id = m->instance = m->client_id = m->client_host = KSTR_NULL;
 	m->rebalance_ms = j->rebalance_ms;
 	m->session_ms = j->session_ms;
-	m->protocols = protocols_dup(c, j->protocols, j->count);
+	m->protocols = grp_protocols_dup(c, j->protocols, j->count);
 	if (!m->protocols || !grp_str_dup(c, j->id, &m->id) ||
 		!grp_str_dup(c, j->instance, &m->instance) ||
 		!grp_str_dup(c, j->client->id, &m->client_id) ||
@@ -155,7 +154,7 @@ struct grp_member *grp_member_add(struct grp *g, const struct grp_joiner *j)
 
 bool grp_member_update(struct grp_member *m, const struct grp_joiner *j)
 {
-	struct grp_protocols *p = protocols_dup(m->group->core, j->protocols, j->count);
+	struct grp_protocols *p = grp_protocols_dup(m->group->core, j->protocols, j->count);
 	if (!p)
 		return false;
 	grp_mem_put(m->group->core, m->protocols);
@@ -254,6 +253,8 @@ static int16_t heartbeat(
 	struct grp *g = grp_get(c, req->group_id);
 	if (!g)
 		return KE_UNKNOWN_MEMBER_ID;
+	if (g->state == GRP_CONSUMER && !con_downgrade_maybe(g, now))
+		return con_classic_heartbeat(g, now, req);
 	e = grp_member_validate(g, req->member_id, req->group_instance_id, &m);
 	if (e)
 		return e;
@@ -280,6 +281,8 @@ static int16_t leave_one(struct grp *g, struct grp_now now, struct kstr id, stru
 	struct grp_member *m;
 	if (!g)
 		return KE_UNKNOWN_MEMBER_ID;
+	if (g->state == GRP_CONSUMER)
+		return con_classic_leave(g, now, id, instance);
 	if (id.len <= 0 && instance.len >= 0) { /* by an administrator, who knows the instance */
 		m = grp_member_static(g, instance);
 		if (!m)
@@ -321,6 +324,8 @@ void grp_leave(struct grp_core *c, struct grp_now now, void *token, int16_t vers
 		return;
 	}
 	struct grp *g = grp_get(c, req->group_id);
+	if (g)
+		con_downgrade_maybe(g, now);
 	struct kp_leave_group_response_member *members = NULL;
 	uint32_t before = g ? g->members_by_id.count : 0;
 	if (version < 3) {
@@ -339,6 +344,8 @@ void grp_leave(struct grp_core *c, struct grp_now now, void *token, int16_t vers
 		grp_member_gone(g, now);
 	else if (g && g->state == GRP_PREPARING)
 		grp_join_phase_check(g, now); /* it may have waited for a pending id */
+	else if (g && g->con)
+		con_settle(g, now);
 	c->sink.reply(c->sink.ctx, token, &res);
 	grp_mem_put(c, members);
 }

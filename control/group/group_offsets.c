@@ -260,7 +260,7 @@ static int16_t validate(const struct commit *m, struct grp *g, struct grp_member
 		return KE_NONE; /* assigns partitions itself, or an administrator */
 	if (req->generation_id < 0 && req->member_id.len <= 0 && req->group_instance_id.len < 0)
 		return KE_UNKNOWN_MEMBER_ID;
-	if (g->con && m->version < 9)
+	if (g->con && m->version < 9 && !con_is_classic(g, req->member_id))
 		return KE_UNSUPPORTED_VERSION; /* cannot be told that its epoch is stale */
 	if (g->con)
 		return con_validate(g, req->member_id, req->generation_id);

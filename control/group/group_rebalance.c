@@ -60,7 +60,7 @@ struct kstr grp_select_protocol(const struct grp *g)
 	return best;
 }
 
-static bool set_protocol(struct grp *g, struct kstr protocol)
+bool grp_set_protocol(struct grp *g, struct kstr protocol)
 {
 	struct kstr own;
 	if (!grp_str_dup(g->core, protocol, &own))
@@ -144,6 +144,7 @@ static void next_generation(struct grp *g)
 static void become_empty(struct grp *g, struct grp_now now)
 {
 	int16_t e;
+	g->unled = false;
 	next_generation(g);
 	grp_str_free(g->core, &g->protocol);
 	grp_set_state(g, GRP_EMPTY, now);
@@ -174,10 +175,11 @@ static void end(struct grp *g, struct grp_now now)
 		become_empty(g, now);
 		return;
 	}
-	if (!elect_leader(g) || !set_protocol(g, grp_select_protocol(g))) {
+	if (!elect_leader(g) || !grp_set_protocol(g, grp_select_protocol(g))) {
 		grp_arm(g->core, &g->join_timer, now, max_of(rebalance_ms_of(g), JOIN_RETRY_MS));
 		return;
 	}
+	g->unled = false;
 	next_generation(g);
 	grp_set_state(g, GRP_COMPLETING, now);
 	answer_all(g, now);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SyncGroup: the leader's assignment goes to the log first, and then to every member. */
-#include "control/group/group_int.h"
+#include "control/group/con.h"
 
 static void reply_error(struct grp_core *c, void *token, int16_t error)
 {
@@ -170,8 +170,12 @@ static int16_t validate(struct grp_core *c, const struct kp_sync_group_request *
 void grp_sync(struct grp_core *c, struct grp_now now, void *token,
 	const struct kp_sync_group_request *req)
 {
-	struct grp *g = NULL;
+	struct grp *g = grp_admit(c, req->group_id) ? NULL : grp_get(c, req->group_id);
 	struct grp_member *m = NULL;
+	if (g && g->state == GRP_CONSUMER && !con_downgrade_maybe(g, now)) {
+		con_classic_sync(g, now, token, req);
+		return;
+	}
 	int16_t e = validate(c, req, &g, &m);
 	if (e) {
 		reply_error(c, token, e);

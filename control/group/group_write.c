@@ -2,9 +2,6 @@
 /* To the log and back: writes, and the replay of what was written. */
 #include "control/group/con.h"
 
-/* Of a record in a batch, beyond key, value and the two lengths here: at most 32 in all. */
-#define RECORD_OVERHEAD 24u
-
 /* ---- records of a write: u32 length, key, u32 length (or GRP_NO_VALUE), value ---- */
 
 bool grp_write_next(
@@ -76,7 +73,7 @@ void grp_rec_group(struct grp_recs *r, const struct grp *g)
 		.protocol_type = g->protocol_type,
 		.generation = g->generation,
 		.protocol = g->protocol,
-		.leader = g->leader ? g->leader->id : KSTR_NULL,
+		.leader = g->leader && !g->unled ? g->leader->id : KSTR_NULL,
 		.state_ms = g->state_ms,
 		.member_count = (int32_t)g->members_by_id.count,
 	};
@@ -108,7 +105,7 @@ struct grp_write *grp_write_new(struct grp *g, enum grp_write_kind kind,
 	struct grp_core *c = g->core;
 	struct grp_recs r = {.w = {.full = true}};
 	fill(&r, g, arg);
-	size_t len = r.w.need + (size_t)r.count * RECORD_OVERHEAD;
+	size_t len = r.w.need + (size_t)r.count * GRP_RECORD_OVERHEAD;
 	if (len > c->cfg.max_write_bytes) {
 		*error = KE_MESSAGE_TOO_LARGE;
 		return NULL;
@@ -243,6 +240,7 @@ static bool replay_members(struct grp *g, struct rec_group *rec)
 {
 	struct rec_member m;
 	drop_members(g);
+	g->unled = false;
 	grp_str_free(g->core, &g->protocol_type);
 	grp_str_free(g->core, &g->protocol);
 	if (!grp_str_dup(g->core, rec->protocol_type, &g->protocol_type))
@@ -257,6 +255,7 @@ static bool replay_members(struct grp *g, struct rec_group *rec)
 	struct grp_member *leader = grp_member_find(g, rec->leader);
 	if (leader)
 		g->leader = leader;
+	g->unled = !leader;
 	return true;
 }
 
@@ -264,6 +263,9 @@ static bool replay_group(struct grp_core *c, const struct rec_key *k, struct kby
 {
 	struct rec_group rec;
 	struct grp *g = grp_get(c, k->group);
+	/* whoever writes or drops it knows of no consumer group that was before */
+	if (g && g->con)
+		con_end(g, KE_NONE);
 	if (value.len < 0) {
 		/* Offsets that are still there were committed after it, or are dropped by records
 		   that follow. */
@@ -274,7 +276,7 @@ static bool replay_group(struct grp_core *c, const struct rec_key *k, struct kby
 			grp_set_state(g, GRP_EMPTY, no_time);
 			g->generation = 0;
 			g->stored = false;
-			if (g->offsets == 0 && !g->con)
+			if (g->offsets == 0)
 				grp_kill(g, KE_NONE, no_time);
 		}
 		return true;

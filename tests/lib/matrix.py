@@ -323,6 +323,52 @@ def group(s, kind, **more):
         other.stop()
 
 
+def migration(s, strategy):
+    """KIP-848: members go from the classic protocol to the consumer protocol one by one, and back."""
+    topic, name = f"migration-{strategy}", f"migration-{strategy}"
+    old, new = {"strategy": strategy}, {"protocol": "consumer"}
+    s.create(topic, PARTITIONS)
+    members = [s.member(topic, name, **old) for _ in range(2)]
+    wait_for_split(members, PARTITIONS, 1)
+    seen = set()
+
+    def shared():
+        wait_for_split(members, PARTITIONS, 1)
+        values = s.produce(topic, PARTITIONS, GROUP_RECORDS)
+        wait_for_values(members, values)
+        assert_each_once_by_one(members, values)
+        seen.update(values)
+
+    def instead(options):
+        members.pop(0).stop()
+        members.append(s.member(topic, name, **options))
+
+    with s.check(f"migration: {strategy} members and one of the consumer protocol share a group"):
+        shared()
+        members.append(s.member(topic, name, **new))
+        shared()
+    with s.check(f"migration: all {strategy} members go over"):
+        instead(new)
+        shared()
+        instead(new)
+        shared()
+    with s.check(f"migration: and back to {strategy}"):
+        instead(old)
+        shared()
+        instead(old)
+        shared()
+        instead(old)
+        shared()
+        for m in members:
+            m.stop()
+    with s.check(f"migration: what was committed in either protocol does not come again ({strategy})"):
+        values = s.produce(topic, PARTITIONS, GROUP_RECORDS)
+        late = s.member(topic, name, **new)
+        wait_for_values([late], values)
+        assert not {r.value for r in late.records()} & seen, "records from before the commit came again"
+        late.stop()
+
+
 def idle_member(s, **more):
     with s.check("a member more than partitions is idle, and takes over from one that dies"):
         s.create("few", 2)
@@ -429,6 +475,7 @@ def everything(s):
         jobs.append([(group, {"kind": kind, "strategy": strategy})])
     if f["new_protocol"] and s.broker_has(CONSUMER_GROUP_HEARTBEAT):
         jobs.append([(group, {"kind": "new-protocol", "protocol": "consumer"})])
+        jobs += [[(migration, {"strategy": strategy})] for strategy in f["strategies"].values()]
     jobs.append([(idle_member, {"strategy": eager})])
     if f["static"]:
         jobs.append([(static_members, {"strategy": eager})])
@@ -438,7 +485,12 @@ def everything(s):
 
 def basics(s):
     """What is looked at again on another transport."""
-    return [(s, [(codecs, {})]), (s, [(group, {"kind": "eager", "strategy": s.adapter.features["strategies"]["eager"]})])]
+    f = s.adapter.features
+    eager = f["strategies"]["eager"]
+    jobs = [[(codecs, {})], [(group, {"kind": "eager", "strategy": eager})]]
+    if f["new_protocol"] and s.broker_has(CONSUMER_GROUP_HEARTBEAT):
+        jobs.append([(migration, {"strategy": eager})])
+    return [(s, job) for job in jobs]
 
 
 def do(job):

@@ -134,6 +134,7 @@ static void heal(struct gs *w)
 				strcmp(w->members[i].instance, w->members[k].instance) == 0)
 				gs_member_kill(w, &w->members[i]);
 	gs_consumers_heal(w);
+	gs_olds_heal(w);
 }
 
 /* ---- a world ---- */
@@ -168,7 +169,10 @@ static void make(struct gs *w, uint64_t seed)
 	}
 	set_time(w, GS_MS);
 	gs_members_make(w);
+	w->n_olds = gs_one_in(w, 2) ? min_of(w->n_members, crowd ? GS_MEMBERS_MAX : 16u) : 0;
+	w->rest = w->n_olds > 0 ? (enum gs_rest)prng_below(&w->rng, GS_RESTS) : GS_REST_BOTH;
 	gs_consumers_make(w);
+	gs_olds_make(w);
 	gs_admin_make(w);
 	gs_core_start(w);
 	for (uint32_t i = 0; i < w->n_members; i++)
@@ -209,6 +213,7 @@ static void unmake(struct gs *w)
 	free(w->events);
 	free(w->members);
 	free(w->consumers);
+	free(w->olds);
 	image_free(w->image);
 	gs_log_free(w);
 }

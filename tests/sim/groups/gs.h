@@ -18,7 +18,7 @@
  * or doubled, writes that are late or fail, members that die, leave and come back, and a
  * coordinator that is killed and reads its log again. Everything comes from one seed.
  *
- *   members (gs_classic.c, gs_consumer.c),
+ *   members (gs_classic.c, gs_consumer.c, gs_old.c),
  *   an administrator (gs_admin.c) ──calls──► network ──► coordinator ──writes──► log (gs_log.c)
  *                 ▲                                           │
  *                 └────────────────── answers ◄───────────────┘  every step: the book (gs_book.c)
@@ -114,9 +114,32 @@ struct gs_consumer {
 	int32_t epoch;
 	bool must_say_all, just_committed;
 	bool revoking; /* the application is being told */
+	bool fenced;   /* and the member is out meanwhile */
 	bool owned[GS_PARTS_MAX];
 	bool shall[GS_PARTS_MAX]; /* as it was told last */
 };
+
+/* A member of the classic protocol in the group of the consumer protocol. */
+struct gs_old {
+	uint32_t index;
+	char name[16];
+	char id[GS_ID];
+	char instance[16]; /* "": dynamic */
+	int16_t version;   /* of JoinGroup */
+	int32_t session_ms, rebalance_ms;
+	enum gs_member_state state;
+	uint64_t life;	    /* one more with each start and death */
+	uint64_t sent_life; /* of its connection */
+	uint64_t serial, waiting, arrived;
+	int32_t generation, synced; /* when it was told what it has */
+	bool leads, just_committed;
+	uint32_t seen_parts; /* of the topic, when it shared them out */
+	bool owned[GS_PARTS_MAX];
+	bool shall[GS_PARTS_MAX]; /* as it was told last */
+};
+
+/* Who is left in the group of both protocols when the world has healed. */
+enum gs_rest { GS_REST_BOTH, GS_REST_NEW, GS_REST_OLD, GS_RESTS };
 
 /* What was told to members, and must stay true. */
 struct gs_book {
@@ -162,6 +185,11 @@ struct gs {
 	struct gs_consumer *consumers;
 	struct list beats; /* that the coordinator has */
 	struct gs_book consumer_book;
+	uint32_t n_olds;
+	struct gs_old *olds;
+	bool old_cooperative;
+	struct list old_asks; /* that the coordinator has */
+	enum gs_rest rest;
 	struct image *image;
 	uint64_t image_epoch;
 	/* results */
@@ -220,6 +248,19 @@ void gs_consumers_step(struct gs *w);
 void gs_consumers_rest(struct gs *w);
 void gs_send(struct gs *w, struct gs_member *m, enum gs_api api, struct gs_call *call);
 void gs_copy_id(char out[GS_ID], struct kstr s);
+
+/* gs_old.c: the classic protocol in the same group */
+void gs_olds_make(struct gs *w);
+void gs_olds_heal(struct gs *w);
+bool gs_old_asked(const struct gs *w, const void *token);
+void gs_old_reply(struct gs *w, void *token, const void *response);
+void gs_old_write_survives(struct gs *w, const void *token);
+void gs_old_asks_lost(struct gs *w);
+void gs_old_kill(struct gs *w, struct gs_old *m);
+void gs_olds_step(struct gs *w);
+void gs_olds_wait(struct gs *w); /* nobody does for ever */
+/* How many are alive; adds what they own. */
+uint32_t gs_olds_rest(struct gs *w, uint8_t owners[GS_PARTS_MAX]);
 
 /* gs_admin.c: commits without being a member, deletes offsets and groups */
 void gs_admin_make(struct gs *w);

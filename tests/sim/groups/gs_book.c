@@ -105,7 +105,7 @@ void gs_book_step(struct gs *w)
 {
 	struct grp_stats s = grp_core_stats(w->core);
 	check_calls(w);
-	GS_MUST(w, s.parked <= s.members + w->n_consumers * 8,
+	GS_MUST(w, s.parked <= s.members + w->n_consumers * 8 + w->n_olds * 8,
 		"more parked requests than members"); /* a heartbeat may be asked again, and doubled
 						       */
 	GS_MUST(w, s.members <= (uint64_t)w->cfg.max_size * (GS_GROUPS + 1),

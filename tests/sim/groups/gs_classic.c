@@ -369,6 +369,10 @@ void gs_reply(void *ctx, void *token, const void *response)
 		gs_consumer_reply(w, token, response);
 		return;
 	}
+	if (gs_old_asked(w, token)) {
+		gs_old_reply(w, token, response);
+		return;
+	}
 	GS_MUST(w, !call->answered, "%s is answered twice", call->m->name);
 	call->answered = true;
 	list_remove(&call->node);

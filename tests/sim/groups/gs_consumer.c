@@ -265,8 +265,12 @@ static bool has_all(const struct gs_consumer *m)
 	return memcmp(m->owned, m->shall, sizeof(m->owned)) == 0;
 }
 
+/* Told that it is out: what it has is gone, but the application has to be done first. */
 static void rejoin(struct gs *w, struct gs_consumer *m)
 {
+	m->fenced = m->revoking;
+	if (m->fenced)
+		return;
 	forget_all(m);
 	m->epoch = 0;
 	beat(w, m);
@@ -279,6 +283,10 @@ static void revoked(struct gs *w, void *arg)
 	if (!m || !m->revoking)
 		return;
 	m->revoking = false;
+	if (m->fenced) {
+		rejoin(w, m);
+		return;
+	}
 	memcpy(m->owned, m->shall, sizeof(m->owned));
 	m->must_say_all = true;
 	if (!m->waiting)
@@ -412,7 +420,7 @@ void gs_consumer_kill(struct gs *w, struct gs_consumer *m)
 	m->life++;
 	m->alive = false;
 	m->waiting = 0;
-	m->revoking = false;
+	m->revoking = m->fenced = false;
 	forget_all(m);
 }
 
@@ -455,6 +463,8 @@ static void come_or_go(struct gs *w, void *arg)
 void gs_consumers_make(struct gs *w)
 {
 	w->n_consumers = w->seed % 256 == 0 ? w->n_members : min_of(w->n_members, 24u);
+	if (w->n_olds > 0) /* there are times without any */
+		w->n_consumers = min_of(w->n_consumers, 1 + (uint32_t)prng_below(&w->rng, 4));
 	w->consumers = calloc(w->n_consumers, sizeof(*w->consumers));
 	CHECK(w->consumers);
 	list_init(&w->beats);
@@ -477,6 +487,8 @@ void gs_consumers_make(struct gs *w)
  */
 void gs_consumers_heal(struct gs *w)
 {
+	for (uint32_t i = 0; w->rest == GS_REST_OLD && i < w->n_consumers; i++)
+		gs_consumer_kill(w, &w->consumers[i]);
 	for (uint32_t i = 0; i < w->n_consumers; i++)
 		for (uint32_t k = 0; k < i && w->consumers[i].instance[0]; k++)
 			if (strcmp(w->consumers[i].instance, w->consumers[k].instance) == 0)
@@ -529,10 +541,12 @@ void gs_consumers_step(struct gs *w)
 		const struct gs_beat *b = list_entry(list_front(&w->beats), struct gs_beat, node);
 		GS_MUST(w, b->deadline_ns >= w->now.ns, "consumer %u waits for ever", b->m->index);
 	}
+	gs_olds_wait(w);
 	if (w->unchecked > 0 || grp_admit(w->core, kstr_of(GS_CONSUMERS)) != KE_NONE)
 		return;
 	check_offsets(w);
 	check_owners(w);
+	gs_olds_step(w);
 }
 
 void gs_consumers_rest(struct gs *w)
@@ -551,13 +565,14 @@ void gs_consumers_rest(struct gs *w)
 		for (uint32_t p = 0; p < GS_PARTS_MAX; p++)
 			owners[p] += m->owned[p];
 	}
-	GS_MUST(w, (g && g->con ? g->con->by_id.count : 0) == alive,
-		"the group has %u consumers, %u are alive", g && g->con ? g->con->by_id.count : 0,
-		alive);
+	uint32_t consumers = alive;
+	uint32_t members = !g ? 0 : g->con ? g->con->by_id.count : g->members_by_id.count;
+	alive += gs_olds_rest(w, owners);
+	GS_MUST(w, members == alive, "the group has %u members, %u are alive", members, alive);
 	for (uint32_t p = 0; alive > 0 && p < GS_PARTS_MAX; p++)
 		GS_MUST(w, owners[p] == (p < w->n_topic_parts), "partition %u has %u owners", p,
 			owners[p]);
-	if (alive > 0)
+	if (consumers > 0)
 		GS_MUST(w, strcmp(con_state_name(g->con), "Stable") == 0,
 			"the consumer group is %s", con_state_name(g->con));
 	check_offsets(w);

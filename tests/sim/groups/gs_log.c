@@ -151,6 +151,8 @@ void gs_core_kill(struct gs *w)
 			const struct gs_call *call = write->token;
 			if (call && gs_consumer_asked(w, call))
 				gs_consumer_write_survives(w, call);
+			else if (call && gs_old_asked(w, call))
+				gs_old_write_survives(w, call);
 			else if (call && call->api == GS_COMMIT)
 				gs_book_committed(w, call);
 		}
@@ -165,4 +167,5 @@ void gs_core_kill(struct gs *w)
 	w->muted = false;
 	gs_calls_lost(w);
 	gs_beats_lost(w);
+	gs_old_asks_lost(w);
 }
